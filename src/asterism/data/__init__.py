@@ -1,0 +1,1 @@
+"""Data sets, one file each, and what turns them into typed samples."""

@@ -1,0 +1,70 @@
+"""What every data set is: pictures in order, with or without labels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asterism.io.table import KeypointTable
+from asterism.types import Skeleton
+
+Picture = NDArray[np.uint8]  # H W 3, RGB
+
+
+class ImageSet(ABC):
+    """Pictures in order. A clip is an ImageSet whose pictures follow each other in time (`is_clip`).
+
+    `table` holds the labels (None without any) and `skeleton` what its points are called. Pictures are read
+    when asked for and never all held; iterating streams them.
+    """
+
+    title: str
+    is_clip: bool
+    table: KeypointTable | None = None
+    skeleton: Skeleton | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many pictures."""
+
+    @abstractmethod
+    def picture(self, index: int) -> Picture:
+        """Picture `index` in RGB. Raises BadImage or BadVideo with the file's name."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What picture `index` is called in results: its file, or clip.mp4#12."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of the data (names, sizes, labels), written into the run."""
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Pictures in order, one at a time. Clips override this with a single decoding pass."""
+        for index in range(len(self)):
+            yield self.picture(index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameTable:
+    """Where to look: one row per individual per picture. See types.Frames for the meaning of the columns.
+
+    `kind` is whole, boxes or moments and `why` says in words how it was chosen. `row[i]` is the row of the
+    label table this frame belongs to, -1 for none.
+    """
+
+    kind: str
+    why: str
+    image: NDArray[np.int64]  # N
+    individual: NDArray[np.int64]  # N
+    row: NDArray[np.int64]  # N
+    centre: NDArray[np.float64]  # N 2
+    scale: NDArray[np.float64]  # N: half the side of the square, source pixels
+    angle: NDArray[np.float64]  # N
+    doubt: NDArray[np.float64]  # N
+    background: Picture | None = None  # of a still camera
+
+    def __len__(self) -> int:
+        return len(self.image)

@@ -1,0 +1,1 @@
+"""Generated worlds: exact points, masks and visibility, deterministic under a seed."""

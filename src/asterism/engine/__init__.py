@@ -1,0 +1,1 @@
+"""The only floor where a loop, a device or a seed exists."""

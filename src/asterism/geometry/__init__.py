@@ -1,0 +1,1 @@
+"""Pure functions on coordinates: no state, no choice of device or dtype."""

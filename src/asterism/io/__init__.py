@@ -1,0 +1,1 @@
+"""Files to numpy and back. No torch."""

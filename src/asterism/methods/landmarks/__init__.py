@@ -1,0 +1,1 @@
+"""Landmarks learned without labels."""

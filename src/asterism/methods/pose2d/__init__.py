@@ -1,0 +1,1 @@
+"""Keypoints of people, animals and things in images, learned from labels."""

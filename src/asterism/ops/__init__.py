@@ -1,0 +1,1 @@
+"""Pure functions on maps and images: no state, no choice of device or dtype."""

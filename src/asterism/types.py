@@ -1,0 +1,202 @@
+"""Batches and results: frozen structs of tensors. Nothing computes here.
+
+B batch, V view, T time, P person or object, K keypoint, C channel, H W pixels, h w cells.
+xy is in pixels, a whole number is the CENTRE of a pixel. Three words, never "mask": `labelled` (annotated),
+`visible` (seen), `valid` (a real row, not padding). A missing point is a False beside finite numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Struct:
+    """A frozen bundle of tensors that share their first axis, the batch."""
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor):
+                yield f.name, value
+
+    def __len__(self) -> int:
+        return next(len(value) for _, value in self._tensors())
+
+    def __getitem__(self, index: int | slice | Tensor) -> Self:
+        """Rows of the batch. An int keeps the axis (a batch of one), so that every field keeps its rank."""
+        if isinstance(index, int):
+            index = slice(index, index + 1 or None)
+        return replace(self, **{name: value[index] for name, value in self._tensors()})
+
+    def to(self, device: torch.device | str) -> Self:
+        return replace(self, **{name: value.to(device) for name, value in self._tensors()})
+
+    def detach(self) -> Self:
+        return replace(self, **{name: value.detach() for name, value in self._tensors()})
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """One batch of many. Optional fields must be present in all parts or in none."""
+        names = [name for name, _ in parts[0]._tensors()]
+        for part in parts[1:]:
+            if [name for name, _ in part._tensors()] != names:
+                raise ValueError(f"cannot join {cls.__name__} with fields {names} and {part!r}")
+        return replace(parts[0], **{n: torch.cat([getattr(p, n) for p in parts]) for n in names})
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {'x'.join(map(str, v.shape))}" for name, v in self._tensors())
+        return f"{type(self).__name__}({shapes})"
+
+
+# ---------------------------------------------------------------------------------------------------- batches
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Images(Struct):
+    """Image crops in [0, 1], RGB, and the affine that takes their pixels to pixels of the source image.
+
+    `change` is how much each pixel differs from the still background, in [0, 1]; None where no background
+    is known. It is the data's knowledge (a clip has it, a single photograph does not).
+    """
+
+    image: Float[Tensor, "B 3 H W"]
+    to_source: Float[Tensor, "B 2 3"]
+    change: Float[Tensor, "B 1 H W"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LabelledImages(Images):
+    """Images with keypoints in NETWORK pixels."""
+
+    xy: Float[Tensor, "B K 2"]
+    labelled: Bool[Tensor, "B K"]
+    visible: Bool[Tensor, "B K"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Clips(Struct):
+    """T frames of one object in time order, all cut out at the same size."""
+
+    image: Float[Tensor, "B T 3 H W"]
+    to_source: Float[Tensor, "B T 2 3"]
+    change: Float[Tensor, "B T 1 H W"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Cameras(Struct):
+    """OpenCV cameras. `distortion` is (k1, k2, p1, p2, k3)."""
+
+    intrinsics: Float[Tensor, "B 3 3"]
+    cam_from_world: Float[Tensor, "B 3 4"]
+    distortion: Float[Tensor, "B 5"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Frames(Struct):
+    """The similarity in which an object is looked at, one row per object.
+
+    `centre` in source pixels; `scale` is half the side, in source pixels, of the square that is cut out;
+    `angle` in radians, the direction of the object's own x axis in the source image (y points down, so a
+    positive angle turns clockwise on the screen); `doubt` in [0, 1], 0 sure and 1 a guess.
+    """
+
+    centre: Float[Tensor, "B 2"]
+    scale: Float[Tensor, " B"]
+    angle: Float[Tensor, " B"]
+    doubt: Float[Tensor, " B"]
+
+
+# ---------------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Keypoints2D(Struct):
+    """K keypoints per image in SOURCE pixels. `score` in [0, 1]; `cov` in squared source pixels."""
+
+    xy: Float[Tensor, "B K 2"]
+    score: Float[Tensor, "B K"]
+    cov: Float[Tensor, "B K 2 2"] | None = None
+    maps: Float[Tensor, "B K h w"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class People2D(Struct):
+    """P people (or animals) per image, padded; rows that are real have `valid` True."""
+
+    xy: Float[Tensor, "B P K 2"]
+    score: Float[Tensor, "B P K"]
+    valid: Bool[Tensor, "B P"]
+
+
+# ------------------------------------------------------------------------------------------- facts about data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """What the keypoints are called and how they hang together. It belongs to the data, not to a method.
+
+    `edges` are pairs of indices; `swap[k]` is the index of k's mirror image (k itself on the midline);
+    `sigma` are the per-point constants of OKS (COCO's k_i / 2), empty when nobody measured them.
+    Raises ValueError, naming the field, when one of them does not fit the names.
+    """
+
+    names: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...] = ()
+    swap: tuple[int, ...] = ()
+    sigma: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        k = len(self.names)
+        if len(set(self.names)) != k:
+            twice = sorted({n for n in self.names if self.names.count(n) > 1})
+            raise ValueError(f"names: {twice} occur twice; every keypoint needs a name of its own")
+        for a, b in self.edges:
+            if not (0 <= a < k and 0 <= b < k) or a == b:
+                raise ValueError(f"edges: ({a}, {b}) does not join two of the {k} keypoints 0..{k - 1}")
+        if self.swap and sorted(self.swap) != list(range(k)):
+            raise ValueError(f"swap: {self.swap} is no permutation of the {k} keypoints")
+        if any(self.swap[self.swap[i]] != i for i in range(len(self.swap))):
+            raise ValueError(f"swap: {self.swap} is not its own inverse; mirroring twice must change nothing")
+        if self.sigma and (len(self.sigma) != k or min(self.sigma) <= 0):
+            raise ValueError(f"sigma: wanted {k} positive numbers, got {self.sigma}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random changes of a training sample, as a paper's table gives them. Zero means none.
+
+    rotation in degrees (uniform in +-), scale as a fraction (uniform in 1 +- scale), shift as a fraction of
+    the crop, brightness and contrast as fractions, flip as a probability (needs the skeleton's swap).
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    flip: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A paper's training table as data: what engine.train does when the user says nothing else."""
+
+    steps: int
+    batch_size: int
+    optimiser: str = "adam"  # adam, adamw, sgd (momentum 0.9) or rmsprop
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "constant"  # constant, cosine (to zero) or steps (times 0.1 at `milestones`)
+    milestones: tuple[float, ...] = ()  # as fractions of the run
+    warmup: float = 0.0  # fraction of the run over which the rate rises from zero
+    clip: float = 0.0  # largest gradient norm; 0 is no clipping
+    ema: float = 0.0  # decay of the averaged weights that are saved as best; 0 is none
+    augment: Augment = field(default_factory=Augment)
