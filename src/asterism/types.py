@@ -7,11 +7,13 @@ xy is in pixels, a whole number is the CENTRE of a pixel. Three words, never "ma
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+S = TypeVar("S", bound="Struct")  # typing.Self cannot be checked by beartype in a decorated method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +29,20 @@ class Struct:
     def __len__(self) -> int:
         return next(len(value) for _, value in self._tensors())
 
-    def __getitem__(self, index: int | slice | Tensor) -> Self:
+    def __getitem__(self: S, index: int | slice | Tensor) -> S:
         """Rows of the batch. An int keeps the axis (a batch of one), so that every field keeps its rank."""
         if isinstance(index, int):
             index = slice(index, index + 1 or None)
         return replace(self, **{name: value[index] for name, value in self._tensors()})
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: S, device: torch.device | str) -> S:
         return replace(self, **{name: value.to(device) for name, value in self._tensors()})
 
-    def detach(self) -> Self:
+    def detach(self: S) -> S:
         return replace(self, **{name: value.detach() for name, value in self._tensors()})
 
     @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
+    def cat(cls: type[S], parts: Sequence[S]) -> S:
         """One batch of many. Optional fields must be present in all parts or in none."""
         names = [name for name, _ in parts[0]._tensors()]
         for part in parts[1:]:
