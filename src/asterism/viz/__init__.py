@@ -1,1 +1,1 @@
-"""Results to pictures."""
+"""Results to pictures, with Pillow alone."""
