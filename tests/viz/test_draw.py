@@ -16,7 +16,7 @@ def changed(before, after):
 def test_a_point_is_centred_on_its_pixel(at):
     big = np.full((400, 400, 3), 128, np.uint8)
     spot = changed(big, draw.points(big, np.array([at])))
-    assert np.abs(spot.mean(0) - at).max() <= 0.26  # a quarter pixel is what a layer twice as fine can place
+    assert np.abs(spot.mean(0) - at).max() <= 0.34  # a third is what the layer can place
 
 
 def test_colours_are_distinct_and_steady():

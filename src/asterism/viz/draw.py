@@ -1,7 +1,7 @@
 """Keypoints on pictures: points, bones, names, doubt, truth, the frame of an object, and sheets of pictures.
 
 Pictures go in and come out as uint8 H W 3 in RGB; xy is in pixels of the picture, whole numbers are centres.
-Everything is drawn twice as large on a transparent layer and shrunk onto the picture, so edges are smooth.
+Everything is drawn larger on a transparent layer and shrunk onto the picture, so edges are smooth.
 """
 
 import colorsys
@@ -18,7 +18,7 @@ from asterism.geometry import coords
 Picture = NDArray[np.uint8]  # H W 3
 Colour = tuple[int, int, int]
 
-_FINE = 2  # how many times larger the layer is than the picture
+_FINE = 3  # how many times larger the layer is than the picture; odd, so that centres fall on centres
 _GOLDEN = (math.sqrt(5) - 1) / 2  # turns of hue between neighbours: no two of the first dozen look alike
 _LAP = 21  # a Fibonacci number of golden steps comes back to nearly the same hue; 21 is also 7 times 3
 _ELLIPSE = math.sqrt(-2 * math.log(1 - 0.95))  # radius that holds 95 % of a 2D normal, in standard deviations
@@ -64,9 +64,14 @@ class _Layer:
         return moved(xy, self.size, self.fine)
 
     def done(self) -> Picture:
-        shrunk = self.image.resize((self.size[1], self.size[0]), Image.Resampling.BOX)
+        inked = self.image.getbbox()
+        if inked is None:
+            return self.picture
+        left, top = inked[0] // _FINE, inked[1] // _FINE
+        box = (left * _FINE, top * _FINE, -(-inked[2] // _FINE) * _FINE, -(-inked[3] // _FINE) * _FINE)
         below = Image.fromarray(self.picture).convert("RGBA")
-        return np.asarray(Image.alpha_composite(below, shrunk).convert("RGB"))
+        below.alpha_composite(self.image.crop(box).reduce(_FINE), (left, top))
+        return np.asarray(below.convert("RGB"))
 
 
 def _shown(xy: NDArray[np.floating], shown: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
