@@ -39,14 +39,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, line ends as they are."""
+    """Write `text` as UTF-8, line ends as they are. Names of files that are no UTF-8 keep their bytes."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def write_json(path: str | Path, value: object) -> None:
     """Write `value` as JSON. ValueError where it holds NaN or infinity, which JSON does not know."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def _writable(path: Path) -> Path:

@@ -52,7 +52,7 @@ def image_size(path: str | Path, max_pixels: int = _MAX_PIXELS) -> tuple[int, in
 
 
 def write_image(path: str | Path, picture: NDArray[np.uint8]) -> None:
-    """Write a picture "H W 3" or "H W"; the format goes by the ending. Raises RequestError for another ending."""
+    """Write a picture "H W 3" or "H W" in the format of the ending. Raises RequestError for other endings."""
     path = Path(path)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise RequestError(f"{path}: pictures can be written as {', '.join(IMAGE_SUFFIXES)}")
@@ -131,9 +131,9 @@ def _eight_bits(deep: NDArray) -> NDArray[np.uint8]:
     """Grey of more than 8 bits -> 8 bits, by the rule at the top of this file. Non-finite becomes 0."""
     grey = np.where(np.isfinite(deep), deep, 0).astype(np.float64)
     low, high = float(grey.min()), float(grey.max())
-    if deep.dtype.kind == "f" and 0 <= low and high <= 1:
+    if deep.dtype.kind == "f" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    elif deep.dtype.kind != "f" and 0 <= low and high <= 65535:
+    elif deep.dtype.kind != "f" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0
     span = high - low or 1.0
     return np.rint((grey - low) * (255 / span)).astype(np.uint8)

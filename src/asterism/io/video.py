@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpe
 # No play lists and no network: FFmpeg would follow addresses that stand inside a file.
 _OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,h264,hevc",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,m4v,asf,ogg",
 }
 
 
@@ -49,8 +49,9 @@ class Video:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         count = 0
         with _stream(self.path) as (container, stream):
-            for count, frame in enumerate(_decoded(self.path, container, stream), 1):
+            for frame in _decoded(self.path, container, stream):
                 yield _picture(frame)
+                count += 1
         self._count = count
 
     def frames(self, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
@@ -128,7 +129,7 @@ def _stream(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         container = av.open(str(path.resolve()), options=_OPTIONS)  # absolute: "a:b.mp4" is no protocol
     except Exception as error:  # damage shows as FFmpegError, UnicodeDecodeError, IndexError, ValueError
-        raise BadVideo(f"{path}: is no clip or is damaged ({error}); export it again as mp4") from error
+        raise BadVideo(f"{path}: is no clip or is damaged ({_why(error)}); export it again as mp4") from error
     with container:
         if not container.streams.video:
             raise BadVideo(f"{path}: holds no pictures (sound only?); a clip is wanted")
@@ -146,13 +147,17 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
             frame = next(frames, None)
         except Exception as error:
             raise BadVideo(
-                f"{path}: frame {count} cannot be decoded ({error}); cut or repair it, for example: "
+                f"{path}: frame {count} cannot be decoded ({_why(error)}); cut or repair it, for example: "
                 f"ffmpeg -err_detect ignore_err -i {path.name} repaired.mp4"
             ) from error
         if frame is None:
             return
         count += 1
         yield frame
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _picture(frame: Any) -> NDArray[np.uint8]:
