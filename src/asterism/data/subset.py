@@ -1,0 +1,99 @@
+"""Some pictures of a set, and pictures held in memory."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asterism.data.base import ImageSet, Picture
+from asterism.data.tables import hash_of, take_pictures
+
+_HELD_BYTES = 512 << 20
+
+
+class Subset(ImageSet):
+    """Pictures `indices` of a set, in that order, with the rows of its table that belong to them."""
+
+    def __init__(self, images: ImageSet, indices: Sequence[int] | NDArray[np.int64]) -> None:
+        self.images = images
+        self.indices = np.asarray(indices, dtype=np.int64)
+        self.title = images.title
+        self.is_clip = images.is_clip and bool((np.diff(self.indices) > 0).all())
+        self.skeleton = images.skeleton
+        self.table = None if images.table is None else take_pictures(images.table, self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def picture(self, index: int) -> Picture:
+        return self.images.picture(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        return self.images.name(int(self.indices[index]))
+
+    def fingerprint(self) -> str:
+        return hash_of([self.images.fingerprint(), *self.indices.tolist()])
+
+    def scene(self, index: int) -> str:
+        return self.images.scene(int(self.indices[index]))
+
+    def __iter__(self) -> Iterator[Picture]:
+        if not self.is_clip:
+            yield from super().__iter__()
+            return
+        wanted = set(self.indices.tolist())
+        for index, picture in enumerate(self.images):  # one decoding pass
+            if index in wanted:
+                yield picture
+                wanted.remove(index)
+                if not wanted:
+                    return
+
+
+class PictureCache:
+    """The pictures last asked for, up to `limit` bytes. Threads may share it."""
+
+    def __init__(self, images: ImageSet, limit: int = _HELD_BYTES) -> None:
+        self.images = images
+        self.limit = limit
+        self.used = 0
+        self._held: OrderedDict[int, Picture] = OrderedDict()
+        self._lock = Lock()
+
+    def fill(self) -> None:
+        """Read in order, in one pass, until the limit is reached. For clips, where a random read is dear."""
+        for index, picture in enumerate(self.images):
+            if self.used + picture.nbytes > self.limit:
+                return
+            self._keep(index, picture)
+
+    def picture(self, index: int) -> Picture:
+        with self._lock:
+            if index in self._held:
+                self._held.move_to_end(index)
+                return self._held[index]
+        picture = self.images.picture(index)
+        self._keep(index, picture)
+        return picture
+
+    def _keep(self, index: int, picture: Picture) -> None:
+        with self._lock:
+            if index not in self._held:
+                self._held[index] = picture
+                self.used += picture.nbytes
+            while self.used > self.limit:
+                self.used -= self._held.popitem(last=False)[1].nbytes
+
+
+def fitting(images: ImageSet, limit: int = _HELD_BYTES) -> ImageSet:
+    """The clip itself when its decoded frames fit into `limit` bytes, else evenly spaced frames that fit.
+
+    Neighbouring frames hardly differ, so a clip thinned out in time teaches nearly as much; reading single
+    frames of a video again and again would cost a decoding pass each.
+    """
+    most = max(1, limit // images.picture(0).nbytes)
+    if not images.is_clip or len(images) <= most:
+        return images
+    return Subset(images, np.linspace(0, len(images) - 1, most).round().astype(np.int64))

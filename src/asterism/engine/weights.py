@@ -1,0 +1,192 @@
+"""A method on disk: a folder with method.json and weights.safetensors. Strict, and never pickle.
+
+method.json holds format, version, method, config, skeleton, how it was trained, and the SHA-256 of the
+weights file; a folder in which one of the two was altered is refused.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+
+import asterism
+from asterism.catalogue import method_class
+from asterism.errors import BadWeights, RequestError
+from asterism.io.atomic import write_json
+from asterism.methods.base import Method
+from asterism.types import Skeleton
+
+FORMAT = 1
+_METHOD, _WEIGHTS = "method.json", "weights.safetensors"
+
+
+def save_weights(
+    folder: Path, method: Method, skeleton: Skeleton | None, trained: Mapping[str, Any], beside: Any = None
+) -> None:
+    """Write the folder wholly or not at all; one that was there is replaced.
+
+    `trained` says how it was trained, in JSON's types. `beside(folder)` may write further files into the new
+    folder before it takes the old one's place.
+    """
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    # Tied weights are written once per name: safetensors refuses shared memory.
+    state = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in method.state_dict().items()}
+    save_file(state, new / _WEIGHTS)
+    about = {
+        "format": FORMAT,
+        "version": asterism.__version__,
+        "method": method.name,
+        "config": asdict(method.config),
+        "skeleton": None if skeleton is None else asdict(skeleton),
+        "trained": dict(trained),
+        "sha256": _sha256(new / _WEIGHTS),
+    }
+    write_json(new / _METHOD, about)
+    if beside is not None:
+        beside(new)
+    _flush(new)
+    _take_place(new, folder)
+
+
+def load_weights(folder: Path, wanted: str | None = None) -> tuple[Method, Skeleton | None]:
+    """The method, in eval mode on the CPU, and its skeleton.
+
+    Raises BadWeights when the folder is incomplete or altered, was written by a newer format, or, where
+    `wanted` names a method, belongs to another one.
+    """
+    about = read_about(folder)
+    name = about["method"]
+    if wanted is not None and name != wanted:
+        raise BadWeights(f"{folder}: holds weights of '{name}', wanted '{wanted}'")
+    try:
+        cls = method_class(name)
+    except RequestError as error:
+        raise BadWeights(f"{folder / _METHOD}: field 'method': {error}") from error
+    method = cls(config_from_json(cls.Config, about["config"], folder / _METHOD))
+    tensors = _tensors(folder, about["sha256"])
+    _check_names(folder, method.state_dict(), tensors)
+    method.load_state_dict(tensors, strict=True)
+    skeleton = about["skeleton"]
+    if skeleton is not None:
+        skeleton = config_from_json(Skeleton, skeleton, folder / _METHOD)
+    return method.eval(), skeleton
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """method.json as it stands. Raises BadWeights when it is absent, damaged or newer than this version."""
+    recover(folder)
+    path = folder / _METHOD
+    if not path.is_file():
+        raise BadWeights(f"{folder}: no {_METHOD} here; wanted a folder of weights, such as RUN/best")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"format", "method", "config", "skeleton", "sha256"} - set(about)
+    except (ValueError, TypeError) as error:
+        raise BadWeights(f"{path}: is damaged: {error}") from error
+    if missing:
+        raise BadWeights(f"{path}: lacks the fields {', '.join(sorted(missing))}")
+    if about["format"] != FORMAT:
+        raise BadWeights(
+            f"{path}: field 'format' is {about['format']}, this version reads {FORMAT}; update asterism"
+        )
+    return about
+
+
+def config_from_json(cls: type, values: Any, path: Path) -> Any:
+    """A frozen dataclass from JSON's types: lists become tuples where the field is a tuple, and so on down.
+
+    Raises BadWeights, naming the file and the field, for unknown, missing or impossible ones.
+    """
+    if not isinstance(values, dict):
+        raise BadWeights(f"{path}: wanted the fields of {cls.__name__}, got {values!r}")
+    known = {f.name: f for f in fields(cls)}
+    if unknown := sorted(set(values) - set(known)):
+        raise BadWeights(f"{path}: {cls.__name__} has no fields {', '.join(unknown)}")
+    needed = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+    if missing := sorted(needed - set(values)):
+        raise BadWeights(f"{path}: {cls.__name__} lacks the fields {', '.join(missing)}")
+    hints = typing.get_type_hints(cls)
+    try:
+        return cls(**{name: _restored(hints[name], value, path) for name, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise BadWeights(f"{path}: {cls.__name__}: {error}") from error
+
+
+def _restored(hint: Any, value: Any, path: Path) -> Any:
+    """JSON has no tuples and no dataclasses: the field's type says where they were."""
+    if is_dataclass(hint) and isinstance(hint, type):
+        return config_from_json(hint, value, path)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType) and value is not None:
+        return _restored(next(a for a in inner if a is not type(None)), value, path)
+    if origin is tuple and isinstance(value, list):
+        each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_restored(h, v, path) for h, v in zip(each, value, strict=True))
+    return value
+
+
+def _tensors(folder: Path, sha256: str) -> dict[str, torch.Tensor]:
+    path = folder / _WEIGHTS
+    if not path.is_file():
+        raise BadWeights(f"{folder}: no {_WEIGHTS} here; the folder is incomplete, copy it again")
+    if _sha256(path) != sha256:
+        raise BadWeights(f"{path}: was altered or damaged: its SHA-256 is not the one in {_METHOD}")
+    try:
+        return load_file(path)
+    except safetensors.SafetensorError as error:
+        raise BadWeights(f"{path}: is damaged: {error}") from error
+
+
+def _check_names(folder: Path, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """The same names with the same shapes. load_state_dict would say it in a page of lines."""
+    if missing := sorted(set(wanted) - set(given)):
+        raise BadWeights(f"{folder / _WEIGHTS}: lacks {len(missing)} tensors, the first is {missing[0]}")
+    if unknown := sorted(set(given) - set(wanted)):
+        raise BadWeights(f"{folder / _WEIGHTS}: {len(unknown)} tensors too many, the first is {unknown[0]}")
+    for name, tensor in wanted.items():
+        if tensor.shape != given[name].shape:
+            shapes = f"{tuple(given[name].shape)}, wanted {tuple(tensor.shape)}"
+            raise BadWeights(f"{folder / _WEIGHTS}: {name} has shape {shapes}")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _take_place(new: Path, folder: Path) -> None:
+    """Swap folders. A kill between the two renames leaves the old one under a name that `recover` knows."""
+    old = folder.with_name(f".{folder.name}.old")
+    recover(folder)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Finish a swap of folders that was cut short: the old folder, whole, takes its place again."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            os.replace(old, folder)
