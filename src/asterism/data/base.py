@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class ImageSet(ABC):
     def fingerprint(self) -> str:
         """A hash of the data (names, sizes, labels), written into the run."""
 
+    def scene(self, index: int) -> str:
+        """Pictures of one scene come from one camera that may be still: they can share a background."""
+        return ""
+
     def __iter__(self) -> Iterator[Picture]:
         """Pictures in order, one at a time. Clips override this with a single decoding pass."""
         for index in range(len(self)):
@@ -52,7 +56,8 @@ class FrameTable:
     """Where to look: one row per individual per picture. See types.Frames for the meaning of the columns.
 
     `kind` is whole, boxes or moments and `why` says in words how it was chosen. `row[i]` is the row of the
-    label table this frame belongs to, -1 for none.
+    label table this frame belongs to, -1 for none. `background[i]` indexes `backgrounds`, -1 for none: the
+    pictures of one scene share one. `look` is the objects' mean picture, front to the right (data/heading).
     """
 
     kind: str
@@ -64,7 +69,14 @@ class FrameTable:
     scale: NDArray[np.float64]  # N: half the side of the square, source pixels
     angle: NDArray[np.float64]  # N
     doubt: NDArray[np.float64]  # N
-    background: Picture | None = None  # of a still camera
+    background: NDArray[np.int64]  # N
+    backgrounds: tuple[Picture, ...] = ()
+    look: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "FrameTable":
+        """Some of the frames."""
+        columns = ("image", "individual", "row", "centre", "scale", "angle", "doubt", "background")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})

@@ -1,0 +1,86 @@
+"""What stands out from a still background: the median of a set of pictures, and each picture's difference.
+
+The foreground is a soft weight in [0, 1]: the difference from the background against a level that Otsu's
+method finds on the differences of the whole set (Otsu, A threshold selection method from gray-level
+histograms, 1979), never under six times the noise of the background itself.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asterism.data.base import ImageSet, Picture
+
+MEDIAN_OF = 31  # pictures whose median is the background: odd, and small enough for 4K clips in memory
+WORKING_SIDE = 192  # longest side on which moments are taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """The still part of a set of pictures, and how far a picture must differ to count as foreground."""
+
+    picture: Picture
+    level: float  # grey levels: half weight at this difference
+    shrink: int  # whole factor from source pixels to the working size
+
+
+def difference(a: Picture, b: Picture) -> NDArray[np.uint8]:
+    """Largest absolute difference over the channels, H W."""
+    return (np.maximum(a, b) - np.minimum(a, b)).max(axis=2)
+
+
+def shrunk(values: NDArray, factor: int) -> NDArray[np.float32]:
+    """Mean over factor x factor blocks of an H W map; a rest that fills no block is dropped."""
+    h, w = values.shape[0] // factor, values.shape[1] // factor
+    blocks = values[: h * factor, : w * factor].reshape(h, factor, w, factor)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)
+
+
+def otsu(values: NDArray[np.floating], bins: int = 256) -> float:
+    """The level that separates values in [0, 255] into two classes with the largest variance between."""
+    counts, edges = np.histogram(values, bins=bins, range=(0.0, 255.0))
+    middle = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    total = np.cumsum(counts * middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (total / below - (total[-1] - total) / above) ** 2
+    return float(middle[int(np.nanargmax(np.where(above > 0, between, np.nan)))])
+
+
+def estimate_background(images: ImageSet) -> Background | None:
+    """Median of up to 31 pictures spread over the set.
+
+    None when the set has fewer than five pictures or pictures of several sizes: then nothing is still.
+    """
+    wanted = np.unique(np.linspace(0, len(images) - 1, MEDIAN_OF).round().astype(np.int64))
+    if len(images) < 5:
+        return None
+    some = list(_chosen(images, set(wanted.tolist())))
+    if len({picture.shape for picture in some}) > 1:
+        return None
+    median = np.median(np.stack(some), axis=0).astype(np.uint8)
+    shrink = max(1, round(max(median.shape[:2]) / WORKING_SIDE))
+    return background_of(median, some, shrink)
+
+
+def background_of(median: Picture, some: list[Picture], shrink: int) -> Background:
+    """The level for a known background, from pictures that are looked at against it."""
+    values = np.stack([shrunk(difference(picture, median), shrink) for picture in some])
+    noise = float(np.median(values)) + 1.0  # most of the differences are the still background's
+    level = max(otsu(values[values > noise]) if (values > noise).any() else 255.0, 6.0 * noise)
+    return Background(picture=median, level=level, shrink=shrink)
+
+
+def _chosen(images: ImageSet, wanted: set[int]) -> Iterable[Picture]:
+    if not images.is_clip:
+        return (images.picture(index) for index in sorted(wanted))
+    return (picture for index, picture in enumerate(images) if index in wanted)
+
+
+def foreground(picture: Picture, background: Background) -> NDArray[np.float32]:
+    """Weight in [0, 1] on the working grid: 0 up to half the level, 1 from one and a half times it."""
+    values = shrunk(difference(picture, background.picture), background.shrink)
+    return np.clip(values / background.level - 0.5, 0.0, 1.0)

@@ -1,0 +1,254 @@
+"""The frame in which an object is looked at: centre, scale and angle, found before any method runs.
+
+Looking at an object in its own frame is the largest single gain known for single-object clips (a blob's
+moments alone place four points on a mouse to 0.06 of a body length; learning in their frame halves that).
+Three kinds: `boxes` from the labels, `moments` of what stands out from a still background, and `whole`, the
+whole picture, when there is no object to find. find_frames chooses and says why.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asterism.data.base import FrameTable, ImageSet, Picture
+from asterism.data.foreground import Background, background_of, estimate_background, foreground
+from asterism.data.heading import find_heading
+from asterism.data.moments import REACH, Blobs, Follower, count_objects
+from asterism.errors import RequestError
+from asterism.io.table import KeypointTable
+
+KINDS = ("auto", "whole", "boxes", "moments")
+BOX_MARGIN = 1.25  # HRNet, lib/dataset/coco.py: the box is enlarged by a quarter
+_ROUND = 0.85  # short / long axis from which an object has no clear axis: it is not turned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What a run remembers of the pictures it learned from, to look at new ones the same way."""
+
+    objects: int | None = None
+    look: NDArray[np.float32] | None = None
+    background: Picture | None = None
+
+
+def find_frames(
+    images: ImageSet, kind: str = "auto", objects: int | None = None, memory: Memory | None = None
+) -> FrameTable:
+    """One frame per individual and picture.
+
+    `objects` is the number of individuals for `moments` (None counts them). Raises RequestError when `kind`
+    is unknown or cannot be had from these pictures; auto never raises.
+    """
+    memory = memory or Memory()
+    if kind not in KINDS:
+        raise RequestError(f"--frame {kind}: wanted one of {', '.join(KINDS)}")
+    table = images.table
+    boxed = table is not None and len(table) > 0 and bool(table.has_box.all())
+    if kind == "boxes" and not boxed:
+        raise RequestError(f"--frame boxes: {images.title} has no boxes; try --frame auto")
+    if kind == "boxes" or (kind == "auto" and boxed):
+        return _of_boxes(table)
+    if kind == "whole":
+        return _whole(images, "asked for")
+    found, why = _moments(images, objects or memory.objects, memory, sure=kind == "moments")
+    if found is not None:
+        return found
+    if kind == "moments":
+        raise RequestError(f"--frame moments: {images.title}: {why}; try --frame whole")
+    return _whole(images, why)
+
+
+# ------------------------------------------------------------------------------------------ boxes and whole
+
+
+def _of_boxes(table: KeypointTable) -> FrameTable:
+    n = len(table)
+    side = table.box[:, 2:].max(axis=1)
+    return FrameTable(
+        kind="boxes",
+        why="the labels have boxes",
+        image=table.image.copy(),
+        individual=table.individual.copy(),
+        row=np.arange(n),
+        centre=table.box[:, :2] + (table.box[:, 2:] - 1) / 2,
+        scale=np.maximum(side * BOX_MARGIN / 2, 1.0),
+        angle=np.zeros(n),
+        doubt=np.zeros(n),
+        background=np.full(n, -1),
+    )
+
+
+def _whole(images: ImageSet, why: str) -> FrameTable:
+    """Whole pictures; a still scene keeps its background, so that what changes in it can be seen."""
+    n = len(images)
+    sizes = np.array([images.picture(j).shape[:2] for j in ([0] * n if images.is_clip else range(n))])
+    sizes = sizes.reshape(n, 2)
+    backgrounds, which = [], np.full(n, -1)
+    for members in _scenes(images):
+        still = estimate_background(_Scene(images, members))
+        if still is not None and _is_still(images, members, still):
+            which[members] = len(backgrounds)
+            backgrounds.append(still.picture)
+    one_each = FrameTable(
+        kind="whole",
+        why=why,
+        image=np.arange(n),
+        individual=np.zeros(n, np.int64),
+        row=np.full(n, -1),
+        centre=(sizes[:, ::-1] - 1) / 2,
+        scale=sizes.max(axis=1) / 2,
+        angle=np.zeros(n),
+        doubt=np.zeros(n),
+        background=which,
+        backgrounds=tuple(backgrounds),
+    )
+    return _with_rows(one_each, images.table)
+
+
+def _is_still(images: ImageSet, members: NDArray, background: Background) -> bool:
+    some = members[np.unique(np.linspace(0, len(members) - 1, 9).round().astype(int))]
+    return float(np.median([foreground(images.picture(int(j)), background).mean() for j in some])) < _MOST
+
+
+# --------------------------------------------------------------------------------------------------- moments
+
+_MOST = 0.35  # of the picture: more foreground than this is a moving camera or a change of scene
+_LEAST = 1e-3  # less is noise
+_UNSTEADY = 0.35  # spread of an object's length over its mean: flies 0.05 to 0.13, a mouse's paws 0.5
+_OWN = 0.6  # the objects must explain this share of the foreground
+
+
+class _Scene(ImageSet):
+    """The pictures of one scene as a set of their own."""
+
+    def __init__(self, images: ImageSet, members: NDArray) -> None:
+        self.title, self.is_clip = images.title, False
+        self._images, self._members = images, members
+        self._all = len(members) == len(images)
+        self.is_clip = images.is_clip and self._all
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def picture(self, index: int) -> Picture:
+        return self._images.picture(int(self._members[index]))
+
+    def name(self, index: int) -> str:
+        return self._images.name(int(self._members[index]))
+
+    def fingerprint(self) -> str:
+        return self._images.fingerprint()
+
+    def __iter__(self):
+        return iter(self._images) if self._all else super().__iter__()
+
+
+def _scenes(images: ImageSet) -> list[NDArray]:
+    names = np.array([images.scene(j) for j in range(len(images))])
+    return [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+
+
+def _moments(
+    images: ImageSet, objects: int | None, memory: Memory, sure: bool
+) -> tuple[FrameTable | None, str]:
+    """Frames from moments, or None and the reason why there are none. `sure` skips the judgement."""
+    parts: list[tuple[NDArray, Blobs, Picture]] = []
+    for members in _scenes(images):
+        scene = _Scene(images, members)
+        still = estimate_background(scene)
+        if still is None and memory.background is not None and len(scene):
+            first = scene.picture(0)
+            if first.shape == memory.background.shape:
+                still = background_of(memory.background, list(scene), 1 + max(first.shape) // 256)
+        if still is None:
+            return None, "fewer than five pictures of one size, so there is no background to stand out from"
+        seen = count_objects(foreground(scene.picture(int(j)), still) for j in _some(len(scene)))
+        follower = Follower(still, objects or max(seen, 1), scene.is_clip)
+        for picture in scene:
+            follower.add(picture)
+        blobs = follower.blobs()
+        if not sure and (why := _judge(blobs, scene, still)):
+            return None, why
+        parts.append((members, blobs, still.picture))
+    return _joined(images, parts, memory), ""
+
+
+def _some(n: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, 40).round().astype(np.int64))
+
+
+def _judge(blobs: Blobs, scene: ImageSet, still: Background) -> str:
+    """Why these blobs are no objects worth a frame; empty when they are."""
+    share = float(np.median([foreground(scene.picture(int(j)), still).mean() for j in _some(len(scene))]))
+    if share > _MOST:
+        return f"{share:.0%} of the picture differs from its median, so the camera moves or the scene changes"
+    if share < _LEAST or blobs.found.mean() < 0.5:
+        return "hardly anything stands out from the background"
+    if blobs.border[blobs.found].mean() > 0.5:
+        return "what moves touches the edge of the picture: no whole object is seen"
+    long = np.where(blobs.found, blobs.long, np.nan)
+    if (np.nanstd(long, axis=0) / np.nanmean(long, axis=0)).max() > _UNSTEADY:
+        return "what moves keeps no size from picture to picture: parts, not a whole object"
+    if blobs.mass.sum(1).mean() < _OWN:
+        return "what moves is scattered over the picture: no compact object is seen"
+    return ""
+
+
+def _joined(images: ImageSet, parts: list[tuple[NDArray, Blobs, Picture]], memory: Memory) -> FrameTable:
+    """The scenes' blobs as one table; the first scene's look decides the heading of the others."""
+    look = memory.look
+    columns: dict[str, list[NDArray]] = {name: [] for name in ("image", "individual", "centre", "scale")}
+    columns |= {name: [] for name in ("angle", "doubt", "background")}
+    for index, (members, blobs, _) in enumerate(parts):
+        heading = find_heading(blobs, images.is_clip and len(parts) == 1, look)
+        look = heading.look if look is None else look
+        t, n = blobs.found.shape
+        round_ = np.median(blobs.short / np.maximum(blobs.long, 1e-9)) > _ROUND
+        columns["image"].append(np.repeat(members, n))
+        columns["individual"].append(np.tile(np.arange(n), t))
+        columns["centre"].append(blobs.centre.reshape(-1, 2))
+        columns["scale"].append((REACH * _steady(blobs)).ravel())
+        columns["angle"].append(np.zeros(t * n) if round_ else heading.angle.ravel())
+        columns["doubt"].append(heading.doubt.ravel())
+        columns["background"].append(np.full(t * n, index))
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
+    n = len(joined["image"])
+    count = int(joined["individual"].max()) + 1
+    table = FrameTable(
+        kind="moments",
+        why=f"{count} object(s) stand out from a still background",
+        row=np.full(n, -1),
+        backgrounds=tuple(picture for _, _, picture in parts),
+        look=look,
+        **joined,
+    )
+    return _with_rows(table, images.table)
+
+
+def _steady(blobs: Blobs) -> NDArray[np.float64]:
+    """Standard deviation of the long axis, T N: constant where the object keeps its size, else what it is."""
+    out = np.maximum(blobs.long, 1.0)
+    for k in range(out.shape[1]):
+        low, middle, high = (
+            np.percentile(out[blobs.found[:, k], k], [10, 50, 90]) if blobs.found[:, k].any() else (1, 1, 1)
+        )
+        if high < 1.5 * low:
+            out[:, k] = middle
+        out[~blobs.found[:, k], k] = middle
+    return out
+
+
+def _with_rows(frames: FrameTable, table: KeypointTable | None) -> FrameTable:
+    """Label rows joined to the frames of their picture: the nearest centre takes the row."""
+    if table is None or len(table) == 0:
+        return frames
+    take, rows = [], []
+    where = {j: np.flatnonzero(frames.image == j) for j in np.unique(table.image)}
+    for row in range(len(table)):
+        here = where[table.image[row]]
+        on = table.labelled[row]
+        middle = table.xy[row][on].mean(0) if on.any() else frames.centre[here].mean(0)
+        take.append(here[np.argmin(((frames.centre[here] - middle) ** 2).sum(1))])
+        rows.append(row)
+    return replace(frames.rows(np.array(take)), row=np.array(rows), individual=table.individual.copy())
