@@ -1,0 +1,64 @@
+"""Train a method on labelled pictures, or on pictures alone where the method needs no labels.
+
+DATA is a COCO keypoint file (.json), a DeepLabCut project folder or CollectedData csv, a folder of pictures,
+a clip, or a generated world such as world:figures. One picture in five is kept back, chosen by the seed, and
+`asterism evaluate RUN` measures on those.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from asterism import catalogue
+from asterism.app import checks, show
+from asterism.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Args:
+    method: tyro.conf.Positional[str]  # see: asterism methods
+    data: tyro.conf.Positional[str]  # a file, a folder or world:NAME
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="RUN")] = None
+    """the run folder to write; without it runs/METHOD"""
+    minutes: float | None = None  # train for so long
+    steps: int | None = None  # or for so many updates; without both, as the method's paper says
+    seed: int = 0  # the same seed, data, machine and number of threads give the same run
+    preset: str = "small"  # the method's size: paper, small, or another that `asterism info` lists
+    frame: Literal["auto", "whole", "boxes", "moments"] = "auto"
+    """where to look: whole picture, labelled boxes, the moving object's moments; auto chooses"""
+    resume: bool = False  # go on with the run in -o
+    json: bool = False  # print one JSON object in the end
+
+
+def run(args: Args) -> int:
+    entry = catalogue.entry(args.method)
+    if not entry.learns_from:
+        raise RequestError(
+            f"{args.method} has nothing to learn; use it at once: asterism predict {args.method} ..."
+        )
+    if args.minutes is not None and args.steps is not None:
+        raise RequestError("--minutes and --steps: give one of them, not both")
+    checks.positive("--minutes", args.minutes)
+    checks.positive("--steps", args.steps)
+    checks.seed(args.seed)
+    folder = checks.new_run(args.output, args.method, args.resume)
+    from asterism.engine.train import train_on
+
+    answer = train_on(
+        args.data,
+        args.method,
+        folder,
+        preset=args.preset,
+        minutes=args.minutes,
+        steps=args.steps,
+        seed=args.seed,
+        frame=args.frame,
+        resume=args.resume,
+    )
+    answer = {"run": str(folder), **answer}
+    print(show.as_json(answer) if args.json else show.as_lines(answer))
+    if not args.json:
+        print(f"\nnext: asterism evaluate {folder}\n      asterism predict {folder} PICTURES -o points.csv")
+    return 0

@@ -1,0 +1,151 @@
+"""A whole data set with its keypoints drawn on: streams of pictures, sheets, and clips."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asterism.data.base import ImageSet
+from asterism.errors import RequestError
+from asterism.io.images import write_image
+from asterism.io.table import KeypointTable
+from asterism.io.video import write_video
+from asterism.viz import draw
+from asterism.viz.draw import Picture
+
+_FPS = 25.0  # of an overlay clip whose source does not say its own
+_CELL = 320  # longer side of one picture of a sheet
+_CLOSE = 1.6  # how much larger a close-up is than the box of its points
+
+
+def rows_by_picture(images: ImageSet, table: KeypointTable) -> dict[int, NDArray[np.int64]]:
+    """For each picture of `images` with rows in `table`: those rows. Pictures are matched by their names."""
+    where = {images.name(i): i for i in range(len(images))}
+    found: dict[int, list[int]] = {}
+    for row, index in enumerate(table.image.tolist()):
+        if (picture := where.get(table.images[index])) is not None:
+            found.setdefault(picture, []).append(row)
+    if len(table) and not found:
+        given, wanted = table.images[0], images.name(0)
+        raise RequestError(
+            f"{table.source}: its pictures ({given}, ...) are not those of the data ({wanted}, ...)"
+        )
+    return {picture: np.array(rows) for picture, rows in found.items()}
+
+
+def painted(
+    picture: Picture, table: KeypointTable, rows: NDArray[np.int64], *, names: bool = False
+) -> Picture:
+    """The picture with the points of these rows."""
+    for row in rows.tolist():
+        picture = draw.points(
+            picture,
+            table.xy[row],
+            shown=table.labelled[row],
+            score=table.score[row],
+            edges=table.edges,
+            names=table.names if names else (),
+        )
+    return picture
+
+
+def overlays(images: ImageSet, table: KeypointTable) -> Iterator[Picture]:
+    """Every picture in order with its points, one in memory at a time."""
+    rows = rows_by_picture(images, table)
+    for index, picture in enumerate(images):
+        yield painted(picture, table, rows[index]) if index in rows else picture
+
+
+def write_overlays(images: ImageSet, table: KeypointTable, folder: Path, fps: float = _FPS) -> list[Path]:
+    """A clip becomes one clip with points, pictures become PNG files of the same names; what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if images.is_clip:
+        path = folder / f"{Path(images.title).stem or 'clip'}-points.mp4"
+        write_video(path, map(even, overlays(images, table)), fps)
+        return [path]
+    written: list[Path] = []
+    for index, picture in enumerate(overlays(images, table)):
+        path = folder / f"{_file_name(images.name(index))}.png"
+        if path in written:  # two folders may hold pictures of the same name
+            path = path.with_name(f"{path.stem}-{index}.png")
+        write_image(path, picture)
+        written.append(path)
+    return written
+
+
+def _file_name(name: str) -> str:
+    return Path(name.replace("#", "-")).stem if "#" not in name else Path(name).name.replace("#", "-")
+
+
+def even(picture: Picture) -> Picture:
+    """The picture without its last row or column where that makes its sides even, as video codecs want."""
+    h, w = picture.shape[:2]
+    return picture[: h - h % 2, : w - w % 2] if h > 1 and w > 1 else picture
+
+
+def spread(candidates: Sequence[int], n: int) -> list[int]:
+    """n of the candidates, evenly spaced from the first to the last; all where there are fewer."""
+    if len(candidates) <= n:
+        return list(candidates)
+    return [candidates[round(i)] for i in np.linspace(0, len(candidates) - 1, n)]
+
+
+def picked(images: ImageSet, indices: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+    """These pictures in order; a clip is decoded once, up to the last of them."""
+    wanted = sorted(set(indices))
+    if not images.is_clip:
+        yield from ((index, images.picture(index)) for index in wanted)
+        return
+    for index, picture in enumerate(images):
+        if index in wanted:
+            yield index, picture
+        if not wanted or index >= wanted[-1]:
+            return
+
+
+def sheet(images: ImageSet, table: KeypointTable, pictures: Sequence[int], *, columns: int = 4) -> Picture:
+    """A sheet of whole pictures with their points, captioned with their names."""
+    rows, none = rows_by_picture(images, table), np.empty(0, np.int64)
+    cells = [_cell(p, table, rows.get(i, none), images.name(i)) for i, p in picked(images, pictures)]
+    return draw.contact_sheet(cells, columns)
+
+
+def close_ups(
+    images: ImageSet, table: KeypointTable, pictures: Sequence[int], *, columns: int = 4
+) -> Picture:
+    """A sheet of the objects alone: a square around each individual's points, large enough to judge them."""
+    rows, cells = rows_by_picture(images, table), []
+    for index, picture in picked(images, [i for i in pictures if i in rows]):
+        for row in rows[index].tolist():
+            if not table.labelled[row].any():
+                continue
+            left, top, right, bottom = _square(table.xy[row][table.labelled[row]], picture.shape[:2])
+            part = np.ascontiguousarray(picture[top:bottom, left:right])
+            cells.append(_cell(part, table, np.array([row]), images.name(index), (left, top)))
+    return draw.contact_sheet(cells, columns)
+
+
+def _cell(
+    picture: Picture,
+    table: KeypointTable,
+    rows: NDArray[np.int64],
+    name: str,
+    corner: tuple[int, int] = (0, 0),
+) -> Picture:
+    """One cell of a sheet: resized first and painted then, so that marks look alike in all cells."""
+    cell = draw.fit(picture, _CELL)
+    for row in rows.tolist():
+        xy = draw.moved(table.xy[row] - corner, picture.shape[:2], cell.shape[:2])
+        cell = draw.points(cell, xy, shown=table.labelled[row], score=table.score[row], edges=table.edges)
+    return draw.caption(cell, Path(name).name)
+
+
+def _square(xy: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of a square around the points, inside a picture of `size` (h, w)."""
+    h, w = size
+    side = min(max(32.0, _CLOSE * float(np.ptp(xy, axis=0).max())), min(h, w))
+    middle = (xy.min(0) + xy.max(0)) / 2
+    left = int(np.clip(round(middle[0] - side / 2), 0, w - int(side)))
+    top = int(np.clip(round(middle[1] - side / 2), 0, h - int(side)))
+    return left, top, left + int(side), top + int(side)
