@@ -1,0 +1,54 @@
+"""Backgrounds: still, textured, moving ones, and clutter. Cheap, from noise tiles that wrap around."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from asterism.data.worlds.painting import TILE, noise_tile
+
+GROUNDS = ("still", "textured", "moving")
+
+
+def random_colour(rng: np.random.Generator, *, light: float, chroma: float) -> Float[np.ndarray, "3"]:
+    """A colour of mean level `light` (0..255) whose channels differ by up to `chroma`."""
+    tint = rng.uniform(-1, 1, 3)
+    return np.clip(light + chroma * (tint - tint.mean()), 5, 250)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A background of one clip. `pan` is how far it moves per frame, in pixels (x, y)."""
+
+    colour: Float[np.ndarray, "3"]
+    coarse: Float[np.ndarray, "3"]  # amplitude of the large noise per channel
+    fine: float
+    slope: Float[np.ndarray, "2"]  # levels gained over the picture's width and height
+    shift: Float[np.ndarray, "2"]
+    pan: Float[np.ndarray, "2"]
+
+    def render(self, size: tuple[int, int], frame: int) -> Float32[np.ndarray, "H W 3"]:
+        h, w = size
+        column, row = np.rint(self.shift + frame * self.pan).astype(int)
+        y, x = (row + np.arange(h)) % TILE, (column + np.arange(w)) % TILE
+        coarse, fine = noise_tile(8.0)[np.ix_(y, x)], noise_tile(1.0)[np.ix_(y, x)]
+        ramp = np.linspace(-1, 1, w, dtype=np.float32) * np.float32(self.slope[0] / 2)
+        ramp = ramp + np.linspace(-1, 1, h, dtype=np.float32)[:, None] * np.float32(self.slope[1] / 2)
+        level = ramp + np.float32(self.fine) * fine
+        canvas = self.colour.astype(np.float32) + coarse[..., None] * self.coarse.astype(np.float32)
+        canvas += level[..., None]
+        return canvas
+
+
+def random_ground(rng: np.random.Generator, kind: str, *, light: float) -> Ground:
+    """`kind` is one of GROUNDS: still is smooth, textured has structure, moving also pans."""
+    rough = 0.0 if kind == "still" else 1.0
+    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.5) if kind == "moving" else 0.0
+    return Ground(
+        colour=random_colour(rng, light=light, chroma=25.0),
+        coarse=rough * (rng.uniform(6, 12) + rng.uniform(-4, 4, 3)),
+        fine=1.0 + rough * rng.uniform(2, 7),
+        slope=rng.uniform(-20, 20, 2),
+        shift=rng.uniform(0, TILE, 2),
+        pan=speed * np.array([np.cos(angle), np.sin(angle)]),
+    )

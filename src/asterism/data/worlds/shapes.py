@@ -1,0 +1,121 @@
+"""Shapes with exact outlines: a signed distance and surface coordinates at any point. No pixels, no colour.
+
+A shape is a tube (a line with a radius at every vertex) or a slab (a polygon with rounded corners). xy in
+pixels, a whole number is the centre of a pixel. n vertices; fields have the broadcast shape of x and y.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Field(NamedTuple):
+    """distance: to the outline, negative inside; u: along the shape, 0 to 1; v: across it, -1 to 1."""
+
+    distance: Float[np.ndarray, "..."]
+    u: Float[np.ndarray, "..."]
+    v: Float[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A bent, tapered, round-ended tube. u runs from the first vertex to the last, v > 0 is on the left.
+
+    Left as seen when travelling along the line on the screen: the line (0,0) to (1,0) has its left at y < 0.
+    """
+
+    line: Float[np.ndarray, "n 2"]
+    radius: Float[np.ndarray, " n"]
+
+    def bounds(self) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
+        reach = self.radius[:, None]
+        return (self.line - reach).min(0), (self.line + reach).max(0)
+
+    def field(self, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> Field:
+        """Nearest over the segments of |p - c(t)| - r(t), c and r linear along a segment."""
+        shape = (-1,) + (1,) * np.broadcast(x, y).ndim
+        x0, y0 = (self.line[:-1, i].astype(x.dtype).reshape(shape) for i in (0, 1))
+        dx, dy = (np.diff(self.line[:, i]).astype(x.dtype).reshape(shape) for i in (0, 1))
+        r0, dr = self.radius[:-1].astype(x.dtype).reshape(shape), np.diff(self.radius).reshape(shape)
+        px, py = x - x0, y - y0
+        length2 = np.maximum(dx * dx + dy * dy, np.finfo(x.dtype).tiny)
+        t = np.clip((px * dx + py * dy) / length2, 0, 1)
+        ex, ey = px - t * dx, py - t * dy
+        r = r0 + t * dr.astype(x.dtype)
+        away = np.sqrt(ex * ex + ey * ey)
+        gap = away - r
+        if len(gap) == 1:
+            return Field(gap[0], t[0], np.copysign(away / r, dy * ex - dx * ey)[0])
+        nearest = gap.argmin(0)[None]
+        t, r, away, gap = (np.take_along_axis(a, nearest, 0)[0] for a in (t, r, away, gap))
+        side = np.take_along_axis(dy * ex - dx * ey, nearest, 0)[0]
+        return Field(gap, (nearest[0] + t) / x.dtype.type(len(dx)), np.copysign(away / r, side))
+
+    def place(self, uv: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m 2"]:
+        """Where the surface point (u, v) lies; beyond the ends the line goes on straight."""
+        centre, tangent, radius = self._at(uv[:, 0])
+        left = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
+        return centre + left * (uv[:, 1] * radius)[:, None]
+
+    def locate(self, xy: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m 2"]:
+        """The inverse of `place` for points inside: u solves (p - c(u)) . tangent(u) = 0 by fixed point."""
+        u = self.field(xy[:, 0], xy[:, 1]).u
+        pace = np.linalg.norm(np.diff(self.line, axis=0), axis=1).mean() * (len(self.line) - 1)
+        for _ in range(40):  # contracts by offset times curvature, below 1 wherever the tube is not folded
+            centre, tangent, _ = self._at(u)
+            u = u + 0.7 * ((xy - centre) * tangent).sum(1) / pace
+        centre, tangent, radius = self._at(u)
+        left = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
+        return np.stack([u, ((xy - centre) * left).sum(1) / radius], 1)
+
+    def _at(
+        self, u: Float[np.ndarray, " m"]
+    ) -> tuple[Float[np.ndarray, "m 2"], Float[np.ndarray, "m 2"], Float[np.ndarray, " m"]]:
+        """Centre, unit tangent (linear between the vertices' means) and radius at u."""
+        steps = np.diff(self.line, axis=0)
+        last = len(steps)
+        k = np.clip((u * last).astype(int), 0, last - 1)
+        t = u * last - k
+        ends = np.concatenate([steps[:1], steps[:-1] + steps[1:], steps[-1:]])
+        inside = np.clip(t, 0, 1)[:, None]
+        ends = ends / np.linalg.norm(ends, axis=1, keepdims=True)
+        tangent = ends[k] * (1 - inside) + ends[k + 1] * inside
+        tangent = tangent / np.linalg.norm(tangent, axis=1, keepdims=True)
+        radius = self.radius[k] + inside[:, 0] * (self.radius[k + 1] - self.radius[k])
+        return self.line[k] + t[:, None] * steps[k], tangent, radius
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A polygon grown by `radius`, so with round corners. u runs down its bounding box, v to the right."""
+
+    corners: Float[np.ndarray, "n 2"]
+    radius: float
+
+    def bounds(self) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
+        return self.corners.min(0) - self.radius, self.corners.max(0) + self.radius
+
+    def field(self, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> Field:
+        """Distance to the nearest edge, signed by the crossing number, less the radius."""
+        x, y = np.broadcast_arrays(x, y)
+        nearest = np.full(x.shape, np.inf, x.dtype)
+        inside = np.zeros(x.shape, bool)
+        corners = self.corners.astype(x.dtype)
+        for a, b in zip(corners, np.roll(corners, -1, 0)):
+            d = b - a
+            px, py = x - a[0], y - a[1]
+            t = np.clip((px * d[0] + py * d[1]) / max(float(d @ d), 1e-12), 0, 1)
+            nearest = np.minimum(nearest, (px - t * d[0]) ** 2 + (py - t * d[1]) ** 2)
+            spans = (a[1] <= y) != (b[1] <= y)
+            inside ^= spans & (
+                (d[0] * py - d[1] * px > 0) == (d[1] > 0)
+            )  # the edge crosses to the right of p
+        gap = np.sqrt(nearest)
+        low, high = self.bounds()
+        u = (y - low[1]) / (high[1] - low[1])
+        v = 2 * (x - low[0]) / (high[0] - low[0]) - 1
+        return Field(
+            np.where(inside, -gap, gap) - x.dtype.type(self.radius), u.astype(x.dtype), v.astype(x.dtype)
+        )
