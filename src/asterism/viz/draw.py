@@ -139,7 +139,7 @@ def truth(picture: Picture, xy: NDArray[np.floating], *, shown: NDArray[np.bool_
     return layer.done()
 
 
-def frame(picture: Picture, centre: Sequence[float], scale: float, angle: float) -> Picture:
+def frame(picture: Picture, centre: Sequence[float | int], scale: float, angle: float) -> Picture:
     """The picture with the square of an object's frame (see types.Frames), its x axis as an arrow."""
     layer = _Layer(picture)
     along = scale * np.array([math.cos(angle), math.sin(angle)])

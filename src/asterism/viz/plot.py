@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from asterism.viz.draw import Picture, colours
 
 _INK, _GRID, _PAPER = (40, 40, 40), (222, 222, 222), (255, 255, 255)
+Real = float | int
 _STEPS = (1, 2, 5, 10)  # a tick is one of these times a power of ten
 
 
@@ -17,10 +18,10 @@ _STEPS = (1, 2, 5, 10)  # a tick is one of these times a power of ten
 class Curve:
     """Points of one line; a non-finite y breaks it. low and high, where given, are shaded between."""
 
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
+    x: Sequence[Real]
+    y: Sequence[Real]
+    low: Sequence[Real] = ()
+    high: Sequence[Real] = ()
 
 
 def chart(
@@ -43,7 +44,7 @@ def chart(
     pen.text((box[0], box[1] - 6), y_name, _INK, font=font, anchor="ld")
     pen.text((w / 2, 4), title, _INK, font=ImageFont.load_default(14), anchor="ma")
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def place(x: Real, y: Real) -> tuple[Real, Real]:
         along, up = (x - xs[0]) / (xs[1] - xs[0]), (y - ys[0]) / (ys[1] - ys[0])
         return box[0] + along * (box[2] - box[0]), box[3] - up * (box[3] - box[1])
 
@@ -64,7 +65,7 @@ def chart(
     return np.asarray(canvas)
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
+def ticks(low: Real, high: Real, about: int = 5) -> list[float]:
     """Round numbers from low to high, roughly `about` of them."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
@@ -72,7 +73,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [n * step for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def _span(values: Sequence[float]) -> tuple[float, float]:
+def _span(values: Sequence[Real]) -> tuple[Real, Real]:
     finite = [v for v in values if math.isfinite(v)]
     if not finite:
         raise ValueError("chart: got no finite number to draw")
@@ -81,7 +82,7 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _axes(pen: ImageDraw.ImageDraw, font, box, xs: tuple[float, float], ys: tuple[float, float]) -> None:
+def _axes(pen: ImageDraw.ImageDraw, font, box, xs: tuple[Real, Real], ys: tuple[Real, Real]) -> None:
     left, top, right, bottom = box
     for value in ticks(*xs):
         x = left + (value - xs[0]) / (xs[1] - xs[0]) * (right - left)
@@ -94,8 +95,8 @@ def _axes(pen: ImageDraw.ImageDraw, font, box, xs: tuple[float, float], ys: tupl
     pen.rectangle([left, top, right, bottom], outline=_INK)
 
 
-def _pieces(curve: Curve) -> list[list[tuple[float, float]]]:
-    pieces: list[list[tuple[float, float]]] = [[]]
+def _pieces(curve: Curve) -> list[list[tuple[Real, Real]]]:
+    pieces: list[list[tuple[Real, Real]]] = [[]]
     for x, y in zip(curve.x, curve.y):
         if math.isfinite(x) and math.isfinite(y):
             pieces[-1].append((x, y))
