@@ -5,6 +5,7 @@ Deeper pictures come down to 8 bits: 16-bit integers by 1/257 (so that 65535 bec
 become 0 and 255. Transparent pixels are laid over white. Of an animation the first picture is read.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,16 +58,20 @@ def write_image(path: str | Path, picture: NDArray[np.uint8]) -> None:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise RequestError(f"{path}: pictures can be written as {', '.join(IMAGE_SUFFIXES)}")
     with atomic_write(path) as temporary:
-        Image.fromarray(picture).save(
-            temporary, quality=95
-        )  # 95: the highest that Pillow recommends for JPEG
+        Image.fromarray(picture).save(temporary, quality=95)  # the highest that Pillow recommends
 
 
 @contextmanager
 def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     """The header is read and found small enough. Every failure of the body, too, becomes BadImage."""
-    if not path.is_file():  # also keeps us from waiting for ever on a pipe
-        what = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+    if not os.path.isfile(path):  # also keeps us from waiting for ever on a pipe
+        what = (
+            "is a folder"
+            if os.path.isdir(path)
+            else "is no file"
+            if os.path.exists(path)
+            else "does not exist"
+        )
         raise BadImage(f"{path}: {what}; a picture is wanted")
     try:
         # Pillow warns of things that are handled here: large pictures, damaged EXIF, odd palettes.

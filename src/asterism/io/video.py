@@ -1,5 +1,6 @@
 """Clips: frames stream past as uint8 RGB, never all held. PyAV is imported when a clip is opened."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -121,8 +122,14 @@ def _av(purpose: str) -> Any:
 def _stream(path: Path) -> Iterator[tuple[Any, Any]]:
     """The opened file and its first video stream."""
     av = _av(f"reading {path}")
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+    if not os.path.isfile(path):
+        what = (
+            "is a folder"
+            if os.path.isdir(path)
+            else "is no file"
+            if os.path.exists(path)
+            else "does not exist"
+        )
         raise BadVideo(f"{path}: {what}; a clip is wanted")
     if path.stat().st_size == 0:
         raise BadVideo(f"{path}: is empty (0 bytes); copy or export it again")
