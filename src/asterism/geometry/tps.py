@@ -168,7 +168,8 @@ class ThinPlateSpline(Struct):
 
     def _newton(self, xy: Tensor) -> Tensor:
         """Damped Newton from the affine part: a step that does not help is undone and cut to a quarter."""
-        best = affine.apply(affine.inverse(self.b_from_a), xy)
+        linear = self.b_from_a[:, None]  # B 1 2 3
+        best = _solve2(linear[..., :2], xy - linear[..., 2])
         value, jacobian = self._value_and_jacobian(best)
         residual = value - xy
         damping = torch.ones_like(xy[..., :1])
