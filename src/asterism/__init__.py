@@ -6,14 +6,14 @@ Importing this is cheap. A name below is imported from its module when it is fir
     discover(data, k, run) keypoints without labels, and a report on them
     train_on, predict_to, evaluate_run   what the verbs train, predict and evaluate do
     load(run)              (method, skeleton) of a folder of weights
-    methods()              the catalogue by name;  method_class(name) the class of one
+    list_methods()         the catalogue by name; method_class(name) is the class of one
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asterism.catalogue import entries as methods
+    from asterism.catalogue import entries as list_methods
     from asterism.catalogue import method_class
     from asterism.data.sources import open_data
     from asterism.engine.discover import discover
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asterism.engine.weights import load_weights as load
 
 _WHERE = {
-    "methods": "catalogue.entries",
+    "list_methods": "catalogue.entries",
     "method_class": "catalogue.method_class",
     "open_data": "data.sources.open_data",
     "discover": "engine.discover.discover",
@@ -38,7 +38,7 @@ __all__ = [
     "evaluate_run",
     "load",
     "method_class",
-    "methods",
+    "list_methods",
     "open_data",
     "predict_to",
     "train_on",
