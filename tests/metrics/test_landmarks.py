@@ -146,8 +146,8 @@ def test_adding_a_control_changes_no_other_row():
     rng = RNG(2)
     train, test = _labels(rng.uniform(0, 9, (15, 2, 2))), _labels(rng.uniform(0, 9, (7, 2, 2)))
     points = Points(rng.uniform(0, 9, (15, 3, 2)), rng.uniform(0, 9, (7, 3, 2)))
-    alone = evaluate_landmarks(points, train, test, RNG(3), counts=(5,))
-    beside = evaluate_landmarks(points, train, test, RNG(3), counts=(5,), controls={"again": points})
+    alone = evaluate_landmarks(points, train, test, RNG(3), counts=(5,), draws=5)
+    beside = evaluate_landmarks(points, train, test, RNG(3), counts=(5,), draws=5, controls={"again": points})
     assert alone.sets[0] == beside.sets[0]
     assert beside.sets[2].curve[0].forward.mean_px == pytest.approx(
         alone.sets[0].curve[0].forward.mean_px, rel=0.3
@@ -210,9 +210,11 @@ def test_coordinates_in_another_unit_and_origin_give_the_same_table():
     rng = RNG(8)
     a, b = rng.uniform(0, 50, (30, 2, 2)), rng.uniform(0, 50, (9, 2, 2))
     p, q = rng.uniform(0, 50, (30, 4, 2)), rng.uniform(0, 50, (9, 4, 2))
-    plain = evaluate_landmarks(Points(p, q), _labels(a), _labels(b), RNG(9), counts=(6,))
+    plain = evaluate_landmarks(Points(p, q), _labels(a), _labels(b), RNG(9), counts=(6,), draws=4)
     other = [3 * x - 70 for x in (p, q, a, b)]
-    moved = evaluate_landmarks(Points(*other[:2]), _labels(other[2]), _labels(other[3]), RNG(9), counts=(6,))
+    moved = evaluate_landmarks(
+        Points(*other[:2]), _labels(other[2]), _labels(other[3]), RNG(9), counts=(6,), draws=4
+    )
     for one, two in zip(plain.sets[0].curve, moved.sets[0].curve):
         assert two.forward.mean_px == pytest.approx(3 * one.forward.mean_px)
         assert two.forward.nme == pytest.approx(one.forward.nme)
