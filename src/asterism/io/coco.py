@@ -295,7 +295,7 @@ def _image(path: Path, index: dict[Any, int], i: int, row: Entry) -> int:
     return index[name]
 
 
-def _box(path: Path, i: int, row: Entry) -> list[float]:
+def _box(path: Path, i: int, row: Entry) -> list[int | float]:
     if row.get("bbox") is None:
         return [0.0, 0.0, 0.0, 0.0]
     box = numbers(path, row["bbox"], f"annotations[{i}].bbox", 4)

@@ -68,7 +68,7 @@ def number(path: str | Path, value: object, field: str) -> float:
     return float(value)
 
 
-def numbers(path: str | Path, value: object, field: str, count: int) -> list[float]:
+def numbers(path: str | Path, value: object, field: str, count: int) -> list[int | float]:
     """`count` finite numbers, or an error that names the first that is none."""
     if not isinstance(value, list):
         raise BadAnnotation(f"{path}: {field}: wanted {count} numbers, found {kind(value)}")

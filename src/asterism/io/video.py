@@ -77,7 +77,7 @@ class Video:
         return [found[index] for index in indices]
 
 
-def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: float | int) -> None:
     """Write frames "H W 3" as H.264 in yuv420p, which every player knows. The file is whole or absent.
 
     yuv420p holds a colour per 2 x 2 pixels, so an odd height or width gains a row or column, a copy of its
@@ -85,8 +85,8 @@ def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: floa
     """
     av = _av(f"writing {path}")
     path, frames = Path(path), iter(frames)
-    if not fps > 0:
-        raise RequestError(f"{path}: fps {fps} was given; wanted a number above 0")
+    if not 0 < fps < float("inf"):
+        raise RequestError(f"{path}: fps {fps} was given; wanted a finite number above 0")
     if (first := next(frames, None)) is None:
         raise RequestError(f"{path}: there are no frames to write")
     height, width = first.shape[:2]
