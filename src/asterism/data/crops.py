@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -121,6 +122,7 @@ class Crops(Dataset):
         self.augment = augment
         self._cache = PictureCache(images)
         self._filled = not images.is_clip
+        self._filling = Lock()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -146,9 +148,10 @@ class Crops(Dataset):
         return labelled
 
     def _picture(self, index: int) -> Picture:
-        if not self._filled:  # the first sample of a clip decodes it in one pass
-            self._filled = True
-            self._cache.fill()
+        with self._filling:  # the first sample of a clip decodes it in one pass, while other threads wait
+            if not self._filled:
+                self._cache.fill(np.unique(self.frames.image))
+                self._filled = True
         return self._cache.picture(int(self.frames.image[index]))
 
     def _labelled(self, batch: Images, source_from_crop: Float[Tensor, "1 2 3"], row: int) -> LabelledImages:

@@ -7,10 +7,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from asterism.data.base import ImageSet, Picture
+from asterism.data.base import FrameTable, ImageSet, Picture
 from asterism.data.tables import hash_of, take_pictures
 
-_HELD_BYTES = 512 << 20
+HELD_BYTES = 512 << 20  # 4700 pictures of 192 x 192, 580 of 640 x 480
 
 
 class Subset(ImageSet):
@@ -55,19 +55,22 @@ class Subset(ImageSet):
 class PictureCache:
     """The pictures last asked for, up to `limit` bytes. Threads may share it."""
 
-    def __init__(self, images: ImageSet, limit: int = _HELD_BYTES) -> None:
+    def __init__(self, images: ImageSet, limit: int = HELD_BYTES) -> None:
         self.images = images
         self.limit = limit
         self.used = 0
         self._held: OrderedDict[int, Picture] = OrderedDict()
         self._lock = Lock()
 
-    def fill(self) -> None:
-        """Read in order, in one pass, until the limit is reached. For clips, where a random read is dear."""
+    def fill(self, wanted: NDArray[np.int64]) -> None:
+        """Read these pictures in one pass, until the limit is reached. For clips: a random read is dear."""
+        missing = set(wanted.tolist())
         for index, picture in enumerate(self.images):
-            if self.used + picture.nbytes > self.limit:
+            if not missing or self.used + picture.nbytes > self.limit:
                 return
-            self._keep(index, picture)
+            if index in missing:
+                missing.remove(index)
+                self._keep(index, picture)
 
     def picture(self, index: int) -> Picture:
         with self._lock:
@@ -87,13 +90,17 @@ class PictureCache:
                 self.used -= self._held.popitem(last=False)[1].nbytes
 
 
-def fitting(images: ImageSet, limit: int = _HELD_BYTES) -> ImageSet:
-    """The clip itself when its decoded frames fit into `limit` bytes, else evenly spaced frames that fit.
+def thinned(images: ImageSet, frames: FrameTable, limit: int = HELD_BYTES) -> FrameTable:
+    """The frames of a clip whose pictures fit into `limit` bytes, evenly spaced in time; all when all fit.
 
-    Neighbouring frames hardly differ, so a clip thinned out in time teaches nearly as much; reading single
-    frames of a video again and again would cost a decoding pass each.
+    Neighbouring pictures hardly differ, so a clip thinned out teaches nearly as much; reading single frames
+    of a video again and again would cost a decoding pass each. Sets of files are left as they are.
     """
-    most = max(1, limit // images.picture(0).nbytes)
-    if not images.is_clip or len(images) <= most:
-        return images
-    return Subset(images, np.linspace(0, len(images) - 1, most).round().astype(np.int64))
+    shown = np.unique(frames.image)
+    if not images.is_clip or not len(shown):
+        return frames
+    most = max(1, limit // images.picture(int(shown[0])).nbytes)
+    if len(shown) <= most:
+        return frames
+    kept = shown[np.linspace(0, len(shown) - 1, most).round().astype(np.int64)]
+    return frames.rows(np.isin(frames.image, kept))

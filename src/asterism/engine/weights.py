@@ -4,6 +4,7 @@ method.json holds format, version, method, config, skeleton, how it was trained,
 weights file; a folder in which one of the two was altered is refused.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,13 +76,18 @@ def load_weights(folder: Path, wanted: str | None = None) -> tuple[Method, Skele
     except RequestError as error:
         raise BadWeights(f"{folder / _METHOD}: field 'method': {error}") from error
     method = cls(config_from_json(cls.Config, about["config"], folder / _METHOD))
-    tensors = _tensors(folder, about["sha256"])
-    _check_names(folder, method.state_dict(), tensors)
-    method.load_state_dict(tensors, strict=True)
+    load_tensors(folder, method)
     skeleton = about["skeleton"]
     if skeleton is not None:
         skeleton = config_from_json(Skeleton, skeleton, folder / _METHOD)
     return method.eval(), skeleton
+
+
+def load_tensors(folder: Path, method: Method) -> None:
+    """Weights of the folder into a method that stands already. Raises BadWeights where they do not fit."""
+    tensors = _tensors(folder, read_about(folder)["sha256"])
+    _check_names(folder, method.state_dict(), tensors)
+    method.load_state_dict(tensors, strict=True)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -174,19 +180,27 @@ def _flush(folder: Path) -> None:
 
 def _take_place(new: Path, folder: Path) -> None:
     """Swap folders. A kill between the two renames leaves the old one under a name that `recover` knows."""
-    old = folder.with_name(f".{folder.name}.old")
     recover(folder)
+    old = _old(folder)
     if folder.exists():
         os.replace(folder, old)
-    os.replace(new, folder)
+    try:
+        os.replace(new, folder)
+    except OSError:  # a reader in another process has just recovered the old one
+        shutil.rmtree(folder)
+        os.replace(new, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def recover(folder: Path) -> None:
     """Finish a swap of folders that was cut short: the old folder, whole, takes its place again."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists():
-        if folder.exists():
-            shutil.rmtree(old)
-        else:
+    old = _old(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        with contextlib.suppress(OSError):  # a writer in another process was quicker
             os.replace(old, folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")

@@ -6,7 +6,7 @@ no data set, no file, no device and no seed. Classical solvers are Methods witho
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, final
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ Raw = TypeVar("Raw")
 Out = TypeVar("Out", bound=Struct)
 
 
+@runtime_checkable  # the tests check annotations when a function is called
 class Update(Protocol):
     """What the engine hands to Trainable.step: one optimiser step on a scalar loss."""
 
