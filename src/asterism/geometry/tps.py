@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asterism.geometry import affine
 from asterism.geometry.coords import image_centre, xy_from_xyn
+from asterism.geometry.linear import solve2
 from asterism.geometry.precision import full_precision
 from asterism.types import Struct
 
@@ -141,7 +142,7 @@ class ThinPlateSpline(Struct):
         for wanted, x in zip(self._parts(xy), self._parts(start)):
             value, jacobian = self._value_and_jacobian(x)
             residual = value - wanted
-            found.append(x - _solve2(jacobian.detach(), residual))
+            found.append(x - solve2(jacobian.detach(), residual))
             converged.append(residual.detach().norm(dim=-1) < close)
         return torch.cat(found, dim=1), torch.cat(converged, dim=1)
 
@@ -169,14 +170,14 @@ class ThinPlateSpline(Struct):
     def _newton(self, xy: Tensor) -> Tensor:
         """Damped Newton from the affine part: a step that does not help is undone and cut to a quarter."""
         linear = self.b_from_a[:, None]  # B 1 2 3
-        best = _solve2(linear[..., :2], xy - linear[..., 2])
+        best = solve2(linear[..., :2], xy - linear[..., 2])
         value, jacobian = self._value_and_jacobian(best)
         residual = value - xy
         damping = torch.ones_like(xy[..., :1])
         for _ in range(_STEPS):
             if residual.abs().amax() < _CLOSE / 2:
                 break
-            value, slope = self._value_and_jacobian(trial := best - damping * _solve2(jacobian, residual))
+            value, slope = self._value_and_jacobian(trial := best - damping * solve2(jacobian, residual))
             better = (value - xy).square().sum(-1, keepdim=True) < residual.square().sum(-1, keepdim=True)
             best = torch.where(better, trial, best)
             residual = torch.where(better, value - xy, residual)
@@ -208,7 +209,7 @@ class ThinPlateSpline(Struct):
             moved = []
             for x, wanted in zip(*parts):
                 value, jacobian = spline._value_and_jacobian(x)
-                moved.append(x - _solve2(jacobian, value - wanted))
+                moved.append(x - solve2(jacobian, value - wanted))
                 worst.append((value - wanted).abs().amax((1, 2)))
             found[rows] = torch.cat(moved, dim=1)
             rows = rows[torch.stack(worst).amax(0) > 10 * _CLOSE]  # 0.1 px before a step is 0.01 px after it
@@ -238,13 +239,3 @@ def _radii(x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     d0, d1 = x0[..., None] - c0[:, None], x1[..., None] - c1[:, None]
     square = (d0 * d0 + d1 * d1).clamp_min(torch.finfo(x.dtype).tiny)
     return square, square.log()
-
-
-def _solve2(matrix: Tensor, right: Tensor) -> Tensor:
-    """matrix^-1 right for 2 x 2; a singular matrix gives a large finite step that the caller refuses."""
-    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
-    x, y = right.unbind(-1)
-    det = a * d - b * c
-    tiny = torch.finfo(det.dtype).eps
-    det = torch.where(det.abs() < tiny, tiny, det)
-    return torch.stack([d * x - b * y, a * y - c * x], dim=-1) / det[..., None]
