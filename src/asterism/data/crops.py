@@ -31,10 +31,15 @@ def frames_of(table: FrameTable, rows: NDArray[np.int64]) -> Frames:
     )
 
 
-def background_of(table: FrameTable, row: int) -> Picture | None:
-    """The still background of the frame's picture; None where there is none."""
+def background_of(table: FrameTable, row: int, picture: Picture) -> Picture | None:
+    """The still background of the frame's picture; None where no picture has one.
+
+    A picture without one, among others that have, is its own: nothing is known to have changed in it.
+    """
+    if not table.backgrounds:
+        return None
     which = int(table.background[row])
-    return None if which < 0 else table.backgrounds[which]
+    return picture if which < 0 else table.backgrounds[which]
 
 
 def cut(
@@ -137,7 +142,9 @@ class Crops(Dataset):
             )
             plain_from_changed = augmenting.crop_from_changed(change, self.size, like=source_from_crop)
             source_from_crop = affine.compose(source_from_crop, plain_from_changed)
-        batch = cut(self._picture(index), source_from_crop, self.size, background_of(self.frames, index))
+        picture = self._picture(index)
+        background = background_of(self.frames, index, picture)
+        batch = cut(picture, source_from_crop, self.size, background)
         if change is not None:
             batch = replace(batch, image=augmenting.recolour(batch.image, change))
         if not self.has_labels:

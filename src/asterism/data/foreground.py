@@ -28,14 +28,16 @@ class Background:
 
 def difference(a: Picture, b: Picture) -> NDArray[np.uint8]:
     """Largest absolute difference over the channels, H W."""
-    return (np.maximum(a, b) - np.minimum(a, b)).max(axis=2)
+    apart = np.maximum(a, b) - np.minimum(a, b)
+    return np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
 
 
 def shrunk(values: NDArray, factor: int) -> NDArray[np.float32]:
     """Mean over factor x factor blocks of an H W map; a rest that fills no block is dropped."""
     h, w = values.shape[0] // factor, values.shape[1] // factor
-    blocks = values[: h * factor, : w * factor].reshape(h, factor, w, factor)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    rows = np.add.reduceat(values[: h * factor], np.arange(0, h * factor, factor), axis=0, dtype=np.float32)
+    both = np.add.reduceat(rows[:, : w * factor], np.arange(0, w * factor, factor), axis=1)
+    return both / np.float32(factor**2)
 
 
 def otsu(values: NDArray[np.floating], bins: int = 256) -> float:
@@ -80,7 +82,16 @@ def _chosen(images: ImageSet, wanted: set[int]) -> Iterable[Picture]:
     return (picture for index, picture in enumerate(images) if index in wanted)
 
 
-def foreground(picture: Picture, background: Background) -> NDArray[np.float32]:
-    """Weight in [0, 1] on the working grid: 0 up to half the level, 1 from one and a half times it."""
-    values = shrunk(difference(picture, background.picture), background.shrink)
+def stands_out(picture: Picture, background: Background) -> NDArray[np.float32]:
+    """Difference from the background on the working grid, grey levels."""
+    return shrunk(difference(picture, background.picture), background.shrink)
+
+
+def weighted(values: NDArray[np.float32], background: Background) -> NDArray[np.float32]:
+    """Weight in [0, 1] of a difference: 0 up to half the level, 1 from one and a half times it."""
     return np.clip(values / background.level - 0.5, 0.0, 1.0)
+
+
+def foreground(picture: Picture, background: Background) -> NDArray[np.float32]:
+    """Weight in [0, 1] of every pixel of the working grid."""
+    return weighted(stands_out(picture, background), background)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from asterism.data.base import Picture
-from asterism.data.foreground import Background, difference, foreground, shrunk
+from asterism.data.foreground import Background, stands_out, weighted
 
 CROP = 24  # side of the small oriented picture that tells the head from the tail
 REACH = 2.8  # half the side of the frame in standard deviations of the long axis: an ellipse ends at 2
@@ -123,7 +123,8 @@ class Follower:
         self._size = 0.0  # usual geometric-mean standard deviation, working pixels
 
     def add(self, picture: Picture) -> None:
-        weights, _, component = clean(foreground(picture, self.background))
+        values = stands_out(picture, self.background)
+        weights, _, component = clean(weighted(values, self.background))
         ys, xs = np.nonzero(weights)
         if len(xs) < 8:
             self.rows.append(self._nothing())
@@ -141,7 +142,7 @@ class Follower:
             means, covariances, owner = fit(points, weight, means, covariances, float(weights.size))
         speed = means - self._last[0] if self._last is not None else 0 * means
         self._last = (means, np.clip(speed, -5.0, 5.0) / 2, covariances)
-        self.rows.append(self._measure(picture, weights, points, weight, means, covariances, owner))
+        self.rows.append(self._measure(values, weights, points, weight, means, covariances, owner))
 
     def _nothing(self) -> dict[str, NDArray]:
         n = self.objects
@@ -152,19 +153,15 @@ class Follower:
         absent = np.zeros(n, bool)
         return row | {"found": absent, "centre": where, "crop": crop, "border": absent}
 
-    def _measure(self, picture, weights, points, weight, means, covariances, owner) -> dict[str, NDArray]:
+    def _measure(self, values, weights, points, weight, means, covariances, owner) -> dict[str, NDArray]:
         rows = []
-        values = shrunk(difference(picture, self.background.picture), self.background.shrink)
         for k in range(self.objects):
             size, axes = np.linalg.eigh(covariances[k])
             short, long = np.sqrt(size)
             axis = axes[:, 1]
             mine = weight * owner[:, k]
             along = (points - means[k]) @ axis / long
-            body = np.zeros_like(weights)
-            body[points[:, 1].astype(int), points[:, 0].astype(int)] = mine
-            thick = ndimage.grey_opening(body, size=2 * (max(3, round(short)) // 2) + 1)
-            slim = (body - thick)[points[:, 1].astype(int), points[:, 0].astype(int)]
+            slim = _thin_parts(points, mine, round(short))
             total = max(mine.sum(), 1e-9)
             touches = points[mine > 0.5]
             edge = np.array(weights.shape[::-1]) - 1
@@ -191,6 +188,15 @@ class Follower:
         stacked["centre"] = (stacked["centre"] + 0.5) * f - 0.5
         stacked["long"], stacked["short"] = stacked["long"] * f, stacked["short"] * f
         return Blobs(**stacked)
+
+
+def _thin_parts(points: NDArray, weight: NDArray, width: int) -> NDArray:
+    """Weight of each point that a grey opening of about the short axis's width takes away: tail, limbs."""
+    low = points.min(0).astype(int)
+    x, y = (points.astype(int) - low).T
+    body = np.zeros((y.max() + 1, x.max() + 1), np.float32)
+    body[y, x] = weight
+    return weight - ndimage.grey_opening(body, size=2 * (max(3, width) // 2) + 1)[y, x]
 
 
 def oriented(values: NDArray, centre: NDArray, axis: NDArray, reach: float) -> NDArray[np.float32]:

@@ -1,21 +1,18 @@
 """One door for data: whatever the user names becomes an ImageSet."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from asterism.data.base import ImageSet
 from asterism.data.clip import Clip
 from asterism.data.folder import PictureFiles, image_folder
 from asterism.errors import RequestError
-from asterism.io.coco import read_coco
-from asterism.io.deeplabcut import read_deeplabcut
 from asterism.io.images import IMAGE_SUFFIXES
-from asterism.io.table import KeypointTable
+from asterism.io.keypoints import read_keypoints
 from asterism.io.video import VIDEO_SUFFIXES
 
 _WANTED = (
-    "a folder of pictures, a picture, a video, a COCO keypoint file (.json), a DeepLabCut project, its "
-    "CollectedData .csv or the folder that holds it, or world:NAME"
+    "a folder of pictures, a picture, a video, a COCO keypoint file (.json), labels in a .csv (plain or "
+    "DeepLabCut's), a DeepLabCut project, or world:NAME"
 )
 
 
@@ -38,22 +35,20 @@ def open_data(what: str) -> ImageSet:
         return PictureFiles(path.name, (str(path),))
     if suffix in VIDEO_SUFFIXES:
         return Clip(path)
-    if suffix == ".json":
-        return _labelled(path, read_coco)
-    if suffix == ".csv":
-        return _labelled(path, read_deeplabcut)
+    if suffix in (".json", ".csv"):
+        return _labelled(path)
     raise RequestError(f"{what}: no reader for '{suffix or path.name}' files; wanted {_WANTED}")
 
 
 def _folder(path: Path) -> ImageSet:
-    """A DeepLabCut project or folder when it holds CollectedData, else plain pictures."""
-    if (path / "config.yaml").is_file() or any(path.rglob("CollectedData*.csv")):
-        return _labelled(path, read_deeplabcut)
+    """A DeepLabCut project or folder when there are label files where it puts them, else plain pictures."""
+    if any(next(path.glob(at + "CollectedData*.csv"), None) for at in ("", "*/", "labeled-data/*/")):
+        return _labelled(path)
     return image_folder(path)
 
 
-def _labelled(path: Path, read: Callable[[Path], KeypointTable]) -> ImageSet:
-    table = read(path)
+def _labelled(path: Path) -> ImageSet:
+    table = read_keypoints(path)
     if not len(table):
         raise RequestError(
             f"{path}: holds no labelled keypoints; without labels, give the folder of pictures"

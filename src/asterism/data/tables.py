@@ -30,6 +30,19 @@ def take_pictures(table: KeypointTable, indices: Sequence[int] | NDArray[np.int6
     return replace(table, images=images, sizes=sizes, image=new[table.image[rows]], **columns)
 
 
+def joined(tables: Sequence[KeypointTable]) -> KeypointTable:
+    """One table of many with the same points: pictures and rows one after the other."""
+    first, shift, image = tables[0], 0, []
+    for table in tables:
+        image.append(table.image + shift)
+        shift += len(table.images)
+    columns = {name: np.concatenate([getattr(t, name) for t in tables]) for name in _ROW_FIELDS}
+    images = tuple(name for table in tables for name in table.images)
+    sizes = tuple(size for table in tables for size in table.sizes)
+    sizes = sizes if len(sizes) == len(images) else ()
+    return replace(first, images=images, sizes=sizes, image=np.concatenate(image), **columns)
+
+
 def hash_of(parts: Iterable[object], table: KeypointTable | None = None) -> str:
     """SHA-256, in hex, of what identifies a set: its `parts` (as text) and its labels."""
     digest = hashlib.sha256()

@@ -15,7 +15,7 @@ from asterism.data.base import ImageSet, Picture
 from asterism.data.worlds.creature_body import PARTS, SKELETON, SURFACE, Looks, assemble, random_looks
 from asterism.data.worlds.creature_motion import Motion, random_motion, smooth_noise
 from asterism.data.worlds.grounds import GROUNDS, Ground, random_ground
-from asterism.data.worlds.painting import Flat, Layer, develop, paint, top_at, top_map
+from asterism.data.worlds.painting import Flat, Layer, develop, extents, paint, top_at, top_map
 from asterism.data.worlds.shapes import Tube
 from asterism.errors import RequestError
 from asterism.io.table import KeypointTable
@@ -58,7 +58,8 @@ class Creatures(ImageSet):
         distractor: str = "none",
         body: tuple[float, float] = (0.27, 0.4),
     ) -> None:
-        for field, value, least in (("n", n, 1), ("clips", clips, 1), ("individuals", individuals, 1)):
+        counts = (("n", n, 1), ("clips", clips, 1), ("individuals", individuals, 1), ("seed", seed, 0))
+        for field, value, least in counts:
             if value < least:
                 raise RequestError(f"creatures: {field}={value}; wanted at least {least}")
         if clips > n or min(size) < 32 or individuals > 255:
@@ -148,7 +149,7 @@ class Creatures(ImageSet):
             top = top_at(layers, xy[index].reshape(-1, 2)).reshape(p, k)
             owner, part = np.divmod(top, len(PARTS))
             seen[index] = (owner == np.arange(p)[:, None]) & _OWN[np.arange(k), part]
-            box[index], area[index] = _boxes(layers, self.size, p)
+            box[index], area[index] = extents(layers, self.size, p)
         inside = np.all((xy >= 0) & (xy <= (w - 1, h - 1)), -1)
         rows = n * p
         return KeypointTable(
@@ -217,22 +218,3 @@ def _shadow(layer: Layer, clip: _Clip, frame: int) -> Layer:
     fall = clip.shadow * clip.motions[layer.owner].length[frame]
     shape = Tube(tube.line + fall, tube.radius)
     return Layer(shape=shape, paint=Flat(np.full(3, 25.0)), owner=-1, part=layer.part, opacity=0.45)
-
-
-def _boxes(
-    layers: list[Layer], size: tuple[int, int], people: int
-) -> tuple[Float[np.ndarray, "P 4"], Float[np.ndarray, " P"]]:
-    """Box (x, y, w, h) of each whole individual inside the picture, and its visible area by a coarse grid."""
-    h, w = size
-    box, area = np.zeros((people, 4)), np.zeros(people)
-    pitch = 3
-    y, x = np.mgrid[1:h:pitch, 1:w:pitch]
-    top = top_at(layers, np.stack([x.ravel(), y.ravel()], 1).astype(float))
-    owner = np.array([layer.owner for layer in layers] + [-1])[top]
-    for p in range(people):
-        bounds = [layer.shape.bounds() for layer in layers if layer.owner == p]
-        low = np.clip(np.min([b[0] for b in bounds], 0), 0, (w - 1, h - 1))
-        high = np.clip(np.max([b[1] for b in bounds], 0), 0, (w - 1, h - 1))
-        box[p] = *low, *(high - low)
-        area[p] = (owner == p).sum() * pitch**2
-    return box, area

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from asterism.data.worlds.painting import TILE, noise_tile
+from asterism.data.worlds.painting import PATTERNS, TILE, Layer, Textile, noise_tile
+from asterism.data.worlds.shapes import Shape, Slab, Tube
 
 GROUNDS = ("still", "textured", "moving")
 
@@ -52,3 +53,30 @@ def random_ground(rng: np.random.Generator, kind: str, *, light: float) -> Groun
         shift=rng.uniform(0, TILE, 2),
         pan=speed * np.array([np.cos(angle), np.sin(angle)]),
     )
+
+
+def random_thing(rng: np.random.Generator, size: tuple[int, int], extent: float) -> Layer:
+    """A piece of clutter about `extent` of the picture's shorter side: a box, a board, a pole or a pebble."""
+    side = extent * min(size)
+    centre = rng.uniform(0, 1, 2) * (size[1], size[0])
+    angle = (
+        rng.normal(0, 0.15) + rng.integers(0, 2) * np.pi / 2 if rng.random() < 0.7 else rng.uniform(0, np.pi)
+    )
+    along = np.array([np.cos(angle), np.sin(angle)]) * side / 2
+    left = np.array([along[1], -along[0]]) * rng.uniform(0.15, 1.0)
+    axis = np.stack([centre - along, centre + along])
+    shape: Shape = Tube(axis, np.full(2, max(side * rng.uniform(0.06, 0.25), 1.5)))
+    if rng.random() < 0.6:
+        corners = np.stack([axis[0] - left, axis[1] - left, axis[1] + left, axis[0] + left])
+        shape = Slab(corners + rng.normal(0, 0.06 * side, (4, 2)), side * rng.uniform(0.0, 0.1), axis)
+    paint = Textile(
+        base=random_colour(rng, light=rng.uniform(20, 235), chroma=rng.uniform(0, 90)),
+        second=random_colour(rng, light=rng.uniform(20, 235), chroma=rng.uniform(0, 90)),
+        pattern=str(rng.choice(PATTERNS)),
+        extent=(200 * extent, 100 * extent),
+        shift=(rng.uniform(0, 255), rng.uniform(0, 255)),
+        repeat=rng.uniform(2, 10),
+        grain=rng.uniform(1, 12),
+        depth=rng.uniform(0, 0.4),
+    )
+    return Layer(shape=shape, paint=paint, owner=-1, part=0)

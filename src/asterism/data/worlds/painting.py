@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 from scipy.ndimage import gaussian_filter
 
-from asterism.data.worlds.shapes import Field, Slab, Tube
+from asterism.data.worlds.shapes import Field, Shape
 
 TILE = 256  # side of the noise tiles, which wrap around
 Colour = Float[np.ndarray, "3"]
@@ -23,7 +23,7 @@ Paint = Callable[[Field], np.ndarray]  # surface points (m) -> colours (m 3), fl
 class Layer:
     """One shape in its paint. `owner` is the individual it is of, -1 a thing; `part` which of its parts."""
 
-    shape: Tube | Slab
+    shape: Shape
     paint: Paint
     owner: int
     part: int
@@ -106,13 +106,13 @@ class Flat:
 
 def _window(layer: Layer, size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the pixels a layer can touch."""
-    low, high = layer.shape.bounds()
+    low, high = layer.shape.bounds
     first = np.maximum(np.floor(low - 1), 0).astype(int)
     last = np.minimum(np.ceil(high + 1), (size[1] - 1, size[0] - 1)).astype(int)
     return slice(first[1], max(last[1] + 1, first[1])), slice(first[0], max(last[0] + 1, first[0]))
 
 
-def _grid(rows: slice, columns: slice) -> tuple[Float32[np.ndarray, "1 w"], Float32[np.ndarray, "h 1"]]:
+def _grid(columns: slice, rows: slice) -> tuple[Float32[np.ndarray, "1 w"], Float32[np.ndarray, "h 1"]]:
     x = np.arange(columns.start, columns.stop, dtype=np.float32)[None]
     return x, np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
 
@@ -123,7 +123,7 @@ def paint(canvas: Float32[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> None
         rows, columns = _window(layer, canvas.shape[:2])
         if rows.start >= rows.stop or columns.start >= columns.stop:
             continue
-        field = layer.shape.field(*_grid(rows, columns))
+        field = layer.shape.field(*_grid(columns, rows))
         touched = np.nonzero(field.distance < 1 / 2)
         chosen = Field(*(f[touched] for f in field))
         cover = np.float32(layer.opacity) * np.minimum(np.float32(1 / 2) - chosen.distance, 1)
@@ -136,7 +136,7 @@ def top_at(layers: Sequence[Layer], xy: Float[np.ndarray, "m 2"]) -> Int[np.ndar
     """The index of the last layer that holds each point, -1 where none does."""
     top = np.full(len(xy), -1)
     for index, layer in enumerate(layers):
-        low, high = layer.shape.bounds()
+        low, high = layer.shape.bounds
         near = np.nonzero(((xy >= low) & (xy <= high)).all(1))[0]
         if len(near):
             inside = layer.shape.field(xy[near, 0], xy[near, 1]).distance < 0
@@ -146,12 +146,42 @@ def top_at(layers: Sequence[Layer], xy: Float[np.ndarray, "m 2"]) -> Int[np.ndar
 
 def top_map(layers: Sequence[Layer], size: tuple[int, int]) -> Int[np.ndarray, "H W"]:
     """The index of the layer on top of every pixel, -1 for the background."""
-    top = np.full(size, -1)
+    return _top_grid(layers, *_grid(slice(0, size[1]), slice(0, size[0])))
+
+
+def _top_grid(
+    layers: Sequence[Layer], x: Float32[np.ndarray, "1 w"], y: Float32[np.ndarray, "h 1"]
+) -> Int[np.ndarray, "h w"]:
+    top = np.full((y.size, x.size), -1)
     for index, layer in enumerate(layers):
-        rows, columns = _window(layer, size)
+        low, high = layer.shape.bounds
+        columns = slice(*np.searchsorted(x[0], (low[0], high[0])))
+        rows = slice(*np.searchsorted(y[:, 0], (low[1], high[1])))
         if rows.start < rows.stop and columns.start < columns.stop:
-            top[rows, columns][layer.shape.field(*_grid(rows, columns)).distance < 0] = index
+            top[rows, columns][layer.shape.field(x[:, columns], y[rows]).distance < 0] = index
     return top
+
+
+def extents(
+    layers: Sequence[Layer], size: tuple[int, int], individuals: int
+) -> tuple[Float[np.ndarray, "P 4"], Float[np.ndarray, " P"]]:
+    """Box (x, y, width, height) of each whole individual inside the picture, and the area that is seen of it.
+
+    The area is counted on a grid of about 64 x 64 points; the box ignores what covers the individual.
+    """
+    h, w = size
+    pitch = max(1, min(size) // 64)
+    x = np.arange(pitch // 2, w, pitch, dtype=np.float32)[None]
+    y = np.arange(pitch // 2, h, pitch, dtype=np.float32)[:, None]
+    owner = np.array([layer.owner for layer in layers] + [-1])[_top_grid(layers, x, y)]
+    area = np.bincount(owner[owner >= 0], minlength=individuals) * float(pitch * pitch)
+    box = np.zeros((individuals, 4))
+    for p in range(individuals):
+        bounds = [layer.shape.bounds for layer in layers if layer.owner == p]
+        low = np.clip(np.min([b[0] for b in bounds], 0), 0, (w - 1, h - 1))
+        high = np.clip(np.max([b[1] for b in bounds], 0), 0, (w - 1, h - 1))
+        box[p] = *low, *(high - low)
+    return box, area
 
 
 def develop(

@@ -1,14 +1,18 @@
 """Shapes with exact outlines: a signed distance and surface coordinates at any point. No pixels, no colour.
 
-A shape is a tube (a line with a radius at every vertex) or a slab (a polygon with rounded corners). xy in
-pixels, a whole number is the centre of a pixel. n vertices; fields have the broadcast shape of x and y.
+A shape is a tube (a line with a radius at every vertex), a slab (a polygon with round corners) or a ball (an
+ellipse). xy in pixels, a whole number is the centre of a pixel. n vertices; a field has the broadcast shape
+of x and y.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+Bounds = tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]  # smallest and largest xy
 
 
 class Field(NamedTuple):
@@ -29,7 +33,8 @@ class Tube:
     line: Float[np.ndarray, "n 2"]
     radius: Float[np.ndarray, " n"]
 
-    def bounds(self) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
+    @cached_property
+    def bounds(self) -> Bounds:
         reach = self.radius[:, None]
         return (self.line - reach).min(0), (self.line + reach).max(0)
 
@@ -89,12 +94,14 @@ class Tube:
 
 @dataclass(frozen=True)
 class Slab:
-    """A polygon grown by `radius`, so with round corners. u runs down its bounding box, v to the right."""
+    """A polygon grown by `radius`, so with round corners. u runs along `axis` (two points), v to its left."""
 
     corners: Float[np.ndarray, "n 2"]
     radius: float
+    axis: Float[np.ndarray, "2 2"]
 
-    def bounds(self) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
+    @cached_property
+    def bounds(self) -> Bounds:
         return self.corners.min(0) - self.radius, self.corners.max(0) + self.radius
 
     def field(self, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> Field:
@@ -113,9 +120,44 @@ class Slab:
                 (d[0] * py - d[1] * px > 0) == (d[1] > 0)
             )  # the edge crosses to the right of p
         gap = np.sqrt(nearest)
-        low, high = self.bounds()
-        u = (y - low[1]) / (high[1] - low[1])
-        v = 2 * (x - low[0]) / (high[0] - low[0]) - 1
-        return Field(
-            np.where(inside, -gap, gap) - x.dtype.type(self.radius), u.astype(x.dtype), v.astype(x.dtype)
-        )
+        along = self.axis[1] - self.axis[0]
+        length = max(float(np.linalg.norm(along)), 1e-6)
+        ahead, left = along / length, np.array([along[1], -along[0]]) / length
+        half = np.abs((self.corners - self.axis[0]) @ left).max() + self.radius
+        u = ((x - self.axis[0, 0]) * ahead[0] + (y - self.axis[0, 1]) * ahead[1]) / length
+        v = ((x - self.axis[0, 0]) * left[0] + (y - self.axis[0, 1]) * left[1]) / half
+        distance = np.where(inside, -gap, gap) - x.dtype.type(self.radius)
+        return Field(distance, u.astype(x.dtype), v.astype(x.dtype))
+
+
+@dataclass(frozen=True)
+class Ball:
+    """An ellipse: u runs from -1 to 1 along the half axis `up`, v along the other, `across` long, leftwards.
+
+    The distance is of first order: exact on the outline, and for a circle everywhere.
+    """
+
+    centre: Float[np.ndarray, "2"]
+    up: Float[np.ndarray, "2"]
+    across: float
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        other = np.array([self.up[1], -self.up[0]]) / np.linalg.norm(self.up) * self.across
+        reach = np.sqrt(self.up**2 + other**2)
+        return self.centre - reach, self.centre + reach
+
+    def field(self, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> Field:
+        tall = float(np.linalg.norm(self.up))
+        ahead = self.up / tall
+        px, py = x - x.dtype.type(self.centre[0]), y - y.dtype.type(self.centre[1])
+        u = (px * x.dtype.type(ahead[0]) + py * x.dtype.type(ahead[1])) / x.dtype.type(tall)
+        v = (px * x.dtype.type(ahead[1]) - py * x.dtype.type(ahead[0])) / x.dtype.type(self.across)
+        q2 = u * u + v * v
+        slope = np.sqrt((u / x.dtype.type(tall)) ** 2 + (v / x.dtype.type(self.across)) ** 2)
+        q = np.sqrt(q2)
+        distance = (q - 1) * q / np.maximum(slope, x.dtype.type(1e-6))
+        return Field(distance - (q2 == 0) * x.dtype.type(min(tall, self.across)), u, v)
+
+
+Shape = Tube | Slab | Ball
