@@ -128,6 +128,7 @@ def test_distractors_change_the_picture_and_not_the_truth(kind):
     "wrong",
     [
         {"n": 0},
+        {"seed": -1},
         {"clips": 700},
         {"size": (16, 16)},
         {"individuals": 0},
