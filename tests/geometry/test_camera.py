@@ -94,7 +94,7 @@ def test_a_lens_that_turns_back_has_pixels_without_a_ray():
 
 
 def test_world_and_camera_frames():
-    cams, _ = cameras(), None
+    cams = cameras()
     at = camera.centre(cams)[:, None]
     torch.testing.assert_close(camera.cam_from_world(cams, at), torch.zeros_like(at), atol=1e-12, rtol=0)
     xyz = torch.randn(3, 7, 3, dtype=F64)

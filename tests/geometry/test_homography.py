@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import least_squares
 
 from asterism.geometry import affine, homography
 from asterism.geometry.warp import Warp
@@ -63,8 +64,6 @@ def test_a_point_without_weight_takes_no_part_and_a_heavy_one_is_met():
 
 def test_noise_costs_little_more_than_the_best_fit():
     """Against scipy's geometric least squares: algebraic error is within a tenth of it here."""
-    from scipy.optimize import least_squares
-
     h, xy = maps(3, b=1, k=30)
     noise = torch.randn(xy.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
     seen = homography.apply(h, xy) + noise
