@@ -5,6 +5,7 @@ from pathlib import Path
 from asterism.data.base import ImageSet
 from asterism.data.clip import Clip
 from asterism.data.folder import PictureFiles, image_folder
+from asterism.data.worlds import world
 from asterism.errors import RequestError
 from asterism.io.images import IMAGE_SUFFIXES
 from asterism.io.keypoints import read_keypoints
@@ -22,8 +23,6 @@ def open_data(what: str) -> ImageSet:
     Raises RequestError (or its kinds BadImage, BadVideo, BadAnnotation) saying what was given and what works.
     """
     if what.startswith("world:"):
-        from asterism.data.worlds import world
-
         return world(what.removeprefix("world:"))
     path = Path(what).expanduser()
     if not path.exists():

@@ -2,17 +2,24 @@
 
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from asterism.engine.bars import Progress
+from asterism.data.base import ImageSet
+from asterism.data.crops import Crops
+from asterism.data.sources import open_data
+from asterism.engine.bars import Progress, bar
 from asterism.engine.batches import Samples, stream
 from asterism.engine.interrupt import interruptible
+from asterism.engine.lesson import lesson_of, trainable
 from asterism.engine.loop import Loop
 from asterism.engine.optim import forward_in_bfloat16
 from asterism.engine.runs import Run
 from asterism.engine.team import pick_device, team
+from asterism.engine.view import write_view
 from asterism.errors import RequestError
 from asterism.methods.base import Trainable
 from asterism.types import Recipe, Skeleton
@@ -76,3 +83,74 @@ def train(
         with closing(stream(samples, loop.step, recipe.batch_size, seed, *place, threads)) as batches:
             loop.go(batches, where)
     return {"steps": loop.step, "seconds": loop.seconds(), "samples": len(samples), **loop.terms}
+
+
+def train_on(
+    data: str,
+    method: str,
+    run: Path,
+    *,
+    preset: str = "small",
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    frame: str = "auto",
+    objects: int | None = None,
+    resume: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Train the method called `method` on what `data` names and write the run; returns numbers to print.
+
+    One labelled picture in five is kept back, chosen by the seed. Raises RequestError, before anything is
+    written, when the method cannot learn from these data.
+    """
+    folder = Run(run)
+    cls, images = trainable(method, preset), open_data(data)
+    asked = {"method": method, "preset": preset, "seed": seed, "steps": steps, "minutes": minutes}
+    asked |= {"frame": frame, "objects": objects}
+    again = resume and folder.exists()
+    if again:
+        asked = _asked_before(folder, asked, images)
+    wanted = {key: asked[key] for key in ("seed", "frame", "objects")}
+    lesson = lesson_of(cls, asked["preset"], images, data, **wanted)
+    if not again:
+        recipe = replace(cls.recipe, steps=steps or cls.recipe.steps)
+        folder.start({**asked, "recipe": asdict(recipe), **lesson.about})
+        write_view(folder, lesson.view)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(asked["seed"])
+        built = cls(lesson.config)
+    crops = Crops(images, lesson.frames, lesson.view.size, cls.recipe.augment, asked["seed"])
+    with bar(f"train {method}") as progress:
+        done = train(
+            built,
+            crops,
+            folder,
+            seed=asked["seed"],
+            steps=asked["steps"],
+            minutes=asked["minutes"],
+            skeleton=lesson.skeleton,
+            device=device,
+            resume=resume,
+            progress=progress,
+        )
+    return {"run": str(run), "method": method, "frame": lesson.frames.kind, "why": lesson.frames.why, **done}
+
+
+def _asked_before(run: Run, asked: dict[str, Any], images: ImageSet) -> dict[str, Any]:
+    """The request that began the run; a new length may be given.
+
+    Raises RequestError when the method or the data are others than those of the run.
+    """
+    info = run.info()
+    if info["method"] != asked["method"]:
+        raise RequestError(f"{run.folder}: is a run of {info['method']}, not of {asked['method']}")
+    if info["data"]["fingerprint"] != images.fingerprint():
+        raise RequestError(
+            f"{run.folder}: was trained on {info['data']['path']}, which has changed or is another set than "
+            f"{images.title}; begin a new run with -o"
+        )
+    before = {key: info[key] for key in asked}
+    if asked["steps"] is not None or asked["minutes"] is not None:
+        before |= {"steps": asked["steps"], "minutes": asked["minutes"]}
+    return before

@@ -1,0 +1,173 @@
+"""Numbers for a run on labelled pictures: of a detector, or of discovered points; plain and turned."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from asterism.data.base import ImageSet
+from asterism.data.sources import open_data
+from asterism.data.splits import split
+from asterism.engine.lesson import labelled_pictures
+from asterism.engine.looks import Looked, in_source, labels_of, look_at, turned_looks
+from asterism.engine.predict import keypoints
+from asterism.engine.runs import Run
+from asterism.engine.view import View, read_view
+from asterism.engine.weights import load_weights
+from asterism.errors import RequestError
+from asterism.methods.base import Method, Trainable
+from asterism.metrics import pixel
+from asterism.metrics.landmarks import Labels, LandmarkReport, Points, PointsScore, evaluate_landmarks
+from asterism.types import LabelledImages
+
+
+def evaluate_run(
+    run: Path,
+    data: str | None = None,
+    *,
+    protocol: str = "strict",
+    everything: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Errors of run/best on labelled data, by default on the pictures of its own data that were kept back.
+
+    A detector is measured against its labels, beside the mean position in the crop; points that were learned
+    without labels by metrics.landmarks under `protocol`, beside the mean shape, an untrained network and the
+    crop's own axes. `rotated` repeats it on whole pictures turned by random angles. Raises RequestError where
+    there are no labels, or those of other points.
+    """
+    info = Run(run).info()
+    view = read_view(Run(run))
+    method, skeleton = load_weights(run / "best")
+    path = data or info["data"]["path"]
+    images = open_data(path)
+    if images.table is None:
+        raise RequestError(
+            f"{path}: has no labels to measure against; give labelled data: evaluate {run} DATA"
+        )
+    train, test, warning = _pictures(info, images, everything)
+    about = {"run": str(run), "data": path, "method": method.name, "test_pictures": len(test)}
+    if warning:
+        about["warning"] = warning
+    if isinstance(method, Trainable) and method.learns_from is LabelledImages:
+        names = skeleton.names if skeleton is not None else ()
+        if names != images.table.names:
+            given, wanted = ", ".join(images.table.names), ", ".join(names)
+            raise RequestError(f"{path}: has the points {given}; the run finds {wanted}")
+        mean = np.array(info["mean_shape"])
+        return about | measure_detector(method, view, images, test, mean, info["seed"], device)
+    untrained = _untrained(method, info["seed"])
+    report = measure_landmarks(method, untrained, view, images, train, test, info["seed"], protocol, device)
+    return about | _short(report)
+
+
+def _pictures(
+    info: dict[str, Any], images: ImageSet, everything: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Pictures to learn a head from, pictures to test on, and what the reader must be told."""
+    assert images.table is not None
+    labelled = labelled_pictures(images.table)
+    same = info["data"]["fingerprint"] == images.fingerprint()
+    fresh = split(labelled, seed=info["seed"])
+    if same and info["split"] is not None and not everything:
+        return np.array(info["split"]["train"]), np.array(info["split"]["test"]), ""
+    if same and everything:
+        return fresh.train, labelled, "the pictures it was trained on are among those it is tested on"
+    supervised = info.get("mean_shape") is not None
+    warning = "" if same else "other data than those of the run"
+    return fresh.train, labelled if supervised or everything else fresh.test, warning
+
+
+def measure_detector(
+    method: Method,
+    view: View,
+    images: ImageSet,
+    test: NDArray[np.int64],
+    mean_shape: Float[np.ndarray, "K 2"],
+    seed: int,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Errors in source pixels on the pictures `test`, of the mean position in the crop, and turned."""
+    look = look_at(images, view, test)
+    answer = _errors(_found(method, [look], view, device), look.labels, seed)
+    answer["mean_position_px"] = _errors(in_source(mean_shape, look, view), look.labels, seed)["mean_px"]
+    turned = turned_looks(images, view, test, seed)
+    rotated = _errors(_found(method, turned, view, device), labels_of(turned), seed)
+    answer |= {f"rotated_{name}": rotated[name] for name in ("mean_px", "ci95_px", "pck_0.1")}
+    named = zip(look.names, answer.pop("per_point_px"))
+    return {**answer, "frame": look.frames.kind, "per_point_px": dict(named)}
+
+
+def _found(method: Method, looks: list[Looked], view: View, device: str) -> Float[np.ndarray, "N K 2"]:
+    parts = [keypoints(method, look.images, look.frames, view.size, device=device) for look in looks]
+    return np.concatenate(parts)
+
+
+def _errors(xy: Float[np.ndarray, "N K 2"], labels: Labels, seed: int) -> dict[str, Any]:
+    distance = pixel.distances(xy, labels.xy, labels.labelled)
+    random = np.random.default_rng(seed)
+    numbers = asdict(pixel.summarise(distance, labels.labelled, random, labels.image))
+    return numbers | {"pck_0.1": pixel.pck(distance, labels.labelled, labels.normaliser)["0.1"]}
+
+
+def measure_landmarks(
+    method: Method,
+    untrained: Method,
+    view: View,
+    images: ImageSet,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    seed: int,
+    protocol: str = "strict",
+    device: str = "auto",
+) -> LandmarkReport:
+    """How well a linear head on the discovered points tells where the labelled ones are, and its controls."""
+    random = np.random.default_rng(seed)
+    learn, judge = look_at(images, view, train), look_at(images, view, test)
+    turned = turned_looks(images, view, test, seed)
+
+    def found(by: Method) -> Points:
+        return Points(*(_found(by, looks, view, device) for looks in ([learn], [judge], turned)))
+
+    h, w = view.size
+    axes = np.array([[(w - 1) / 2, (h - 1) / 2], [w - 1.0, (h - 1) / 2], [(w - 1) / 2, h - 1.0]])
+    places = [[in_source(axes, look, view) for look in looks] for looks in ([learn], [judge], turned)]
+    return evaluate_landmarks(
+        found(method),
+        learn.labels,
+        judge.labels,
+        random,
+        rotated=labels_of(turned),
+        controls={"untrained": found(untrained), "frame": Points(*map(np.concatenate, places))},
+        protocol=protocol,
+    )
+
+
+def _untrained(method: Method, seed: int) -> Method:
+    """The same network before it learned: what its architecture alone knows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return type(method)(method.config).eval()
+
+
+def _short(report: LandmarkReport) -> dict[str, Any]:
+    """The numbers with all labelled pictures on top, and the whole report under "report"."""
+
+    def last(score: PointsScore) -> dict[str, Any]:
+        row = score.curve[-1]
+        turned = row.rotated.mean_px if row.rotated is not None else None
+        return {"mean_px": row.forward.mean_px, "rotated_mean_px": turned, "gain": row.gain}
+
+    own = report.sets[0].curve[-1]
+    return {
+        **last(report.sets[0]),
+        "ci95_px": own.forward.ci95_px,
+        "nme": own.forward.nme,
+        "head_pictures": own.n_images,
+        "controls": {score.name: last(score) for score in report.sets[1:]},
+        "report": asdict(report),
+    }

@@ -1,0 +1,116 @@
+"""What a method is to learn from a data set: configuration, frames, split, names of the points."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from asterism.catalogue import method_class
+from asterism.data.base import FrameTable, ImageSet
+from asterism.data.crops import frames_of
+from asterism.data.frames import find_frames
+from asterism.data.splits import Split, split
+from asterism.data.subset import thinned
+from asterism.engine.view import View, view_of
+from asterism.errors import RequestError
+from asterism.geometry import affine
+from asterism.io.table import KeypointTable
+from asterism.methods.base import Trainable
+from asterism.types import Images, LabelledImages, Skeleton
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """`frames` are those to train on; `about` is what run.json says of all this."""
+
+    config: Any
+    frames: FrameTable
+    view: View
+    skeleton: Skeleton
+    about: dict[str, Any]
+
+
+def trainable(name: str, preset: str) -> type[Trainable]:
+    """The class. Raises RequestError when it does not learn, learns from no pictures, or lacks the preset."""
+    cls = method_class(name)
+    if not issubclass(cls, Trainable):
+        raise RequestError(f"{name} has nothing to learn; use it at once: asterism predict {name} ...")
+    if cls.learns_from not in (Images, LabelledImages):
+        raise RequestError(f"{name} learns from {cls.learns_from.__name__}; only pictures can be given here")
+    if preset not in cls.presets:
+        raise RequestError(f"--preset {preset}: {name} has {', '.join(cls.presets)}")
+    return cls
+
+
+def lesson_of(
+    cls: type[Trainable],
+    preset: str,
+    images: ImageSet,
+    path: str,
+    *,
+    seed: int,
+    frame: str,
+    objects: int | None,
+) -> Lesson:
+    """Look at the data as the method will. Raises RequestError when it wants labels and there are none."""
+    table, config = images.table, cls.presets[preset]
+    with_labels = cls.learns_from is LabelledImages
+    if with_labels:
+        if table is None or images.skeleton is None:
+            raise RequestError(
+                f"{path}: {cls.name} learns from labels and there are none here; give a COCO .json, a "
+                "DeepLabCut project or world:figures, or take a method that learns without: asterism methods"
+            )
+        config = replace(config, n_keypoints=len(table.names))
+    found = find_frames(images, frame, objects)
+    parts = None if table is None else split(labelled_pictures(table), seed=seed)
+    frames = found if parts is None else found.rows(np.isin(found.image, parts.train))
+    if with_labels and table is not None:
+        frames = frames.rows((frames.row >= 0) & table.labelled[frames.row].any(1))
+    frames = thinned(images, frames)
+    view = view_of(found, config.input_size)
+    skeleton = images.skeleton if with_labels else None
+    about = {
+        "config": asdict(config),
+        "view": {**view.as_json(), "why": found.why},
+        "data": {"path": path, "fingerprint": images.fingerprint(), "pictures": len(images)},
+        "split": _split_json(parts),
+        "trained_frames": len(frames),
+        "mean_shape": mean_shape(frames, table, view.size).tolist() if with_labels and table else None,
+    }
+    return Lesson(
+        config=config,
+        frames=frames,
+        view=view,
+        skeleton=skeleton or unnamed(config.n_keypoints),
+        about=about,
+    )
+
+
+def unnamed(k: int) -> Skeleton:
+    """Points that were discovered have numbers for names."""
+    return Skeleton(names=tuple(f"point{i}" for i in range(k)))
+
+
+def labelled_pictures(table: KeypointTable) -> NDArray[np.int64]:
+    """Indices of the pictures that show a labelled point."""
+    return np.unique(table.image[table.labelled.any(1)])
+
+
+def mean_shape(frames: FrameTable, table: KeypointTable, size: tuple[int, int]) -> Float[np.ndarray, "K 2"]:
+    """Mean place of each point in the crops, the control of every report; their middle for one never seen."""
+    crop_from_source = affine.inverse(
+        affine.source_from_crop(frames_of(frames, np.arange(len(frames))), size)
+    )
+    xy = affine.apply(crop_from_source, torch.from_numpy(table.xy[frames.row])).numpy()
+    seen = table.labelled[frames.row][..., None]
+    count = seen.sum(0)
+    middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    return np.where(count > 0, np.where(seen, xy, 0.0).sum(0) / np.maximum(count, 1), middle)
+
+
+def _split_json(parts: Split | None) -> dict[str, Any] | None:
+    return None if parts is None else {"train": parts.train.tolist(), "test": parts.test.tolist()}

@@ -1,0 +1,78 @@
+"""How a run looks at pictures: the kind of frame, the size of the crops, what it remembers of its data."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from asterism.data.base import FrameTable, ImageSet
+from asterism.data.frames import Memory, find_frames
+from asterism.engine.runs import Run
+from asterism.errors import BadWeights, RequestError
+from asterism.io.atomic import atomic_write
+
+_ARRAYS = "view.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """`kind` is whole, boxes or moments; `size` (h, w) of the crops."""
+
+    kind: str
+    size: tuple[int, int]
+    memory: Memory
+
+    def as_json(self) -> dict[str, Any]:
+        return {"frame": self.kind, "size": list(self.size), "objects": self.memory.objects}
+
+
+def view_of(frames: FrameTable, size: tuple[int, int]) -> View:
+    """The view of a run that learns in these frames. A background is remembered when it is the only one."""
+    objects = int(frames.individual.max()) + 1 if frames.kind == "moments" and len(frames) else None
+    background = frames.backgrounds[0] if len(frames.backgrounds) == 1 else None
+    return View(
+        kind=frames.kind,
+        size=size,
+        memory=Memory(objects=objects, look=frames.look, background=background),
+    )
+
+
+def write_view(run: Run, view: View) -> None:
+    """The arrays of the view beside run.json, which holds the rest (View.as_json under "view")."""
+    arrays = {"look": view.memory.look, "background": view.memory.background}
+    with atomic_write(run.folder / _ARRAYS) as temporary:
+        np.savez_compressed(temporary, **{k: v for k, v in arrays.items() if v is not None})
+
+
+def read_view(run: Run) -> View:
+    """Raises BadWeights where the run does not say how it looks at pictures."""
+    try:
+        about = run.info()["view"]
+        kind, (h, w), objects = about["frame"], about["size"], about["objects"]
+        with np.load(run.folder / _ARRAYS, allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in ("look", "background") if name in arrays}
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise BadWeights(
+            f"{run.folder}: run.json and {_ARRAYS} do not say how it looks at pictures"
+        ) from error
+    return View(kind=kind, size=(h, w), memory=Memory(objects=objects, **held))
+
+
+def frames_for(images: ImageSet, view: View) -> FrameTable:
+    """Frames of other pictures, found as the run found its own.
+
+    A run that learned in labelled boxes looks at pictures without boxes in the frames that can be found
+    there; FrameTable.why says so. Raises RequestError when moments are wanted and no background stands still.
+    """
+    if view.kind == "boxes" and (images.table is None or not images.table.has_box.all()):
+        found = find_frames(images, "auto", memory=view.memory)
+        return replace(found, why=f"the run learned in labelled boxes and there are none here; {found.why}")
+    try:
+        return find_frames(images, view.kind, memory=view.memory)
+    except RequestError as error:
+        if view.kind != "moments":
+            raise
+        raise RequestError(
+            f"{images.title}: this run looks at what stands out from a still background, which these "
+            f"pictures do not show ({error}); give a clip or several pictures from one camera"
+        ) from error
