@@ -28,10 +28,10 @@ def read_coco(path: str | Path) -> KeypointTable:
     document = _document(path)
     images = entries(path, document, "images")
     index = unique(path, images, "images", "id")
-    files = list(unique(path, images, "images", "file_name"))
+    files = _files(path, images)
     category, rows = _rows(path, document)
     keypoints = _keypoints(path, rows, category)
-    names = _names(path, category, keypoints.shape[1])
+    names = tuple(category.get("keypoints") or (f"point{k}" for k in range(keypoints.shape[1])))
     image = np.array([_image(path, index, i, row) for i, row in rows], dtype=np.int64)
     box = np.array([_box(path, i, row) for i, row in rows], dtype=np.float64).reshape(-1, 4)
     labelled = keypoints[..., 2] > 0
@@ -147,6 +147,14 @@ def _document(path: Path) -> Entry:
     return as_object(path, document, "the file")
 
 
+def _files(path: Path, images: list[Entry]) -> list[str]:
+    files = list(unique(path, images, "images", "file_name"))
+    for i, name in enumerate(files):
+        if not isinstance(name, str):
+            raise BadAnnotation(f"{path}: images[{i}].file_name: wanted a file's name, found {kind(name)}")
+    return files
+
+
 def _sizes(path: Path, images: list[Entry]) -> tuple[tuple[int, int], ...]:
     """(h, w) of every picture, or nothing when one of them does not say."""
     if not all("height" in image and "width" in image for image in images):
@@ -163,7 +171,7 @@ def _sizes(path: Path, images: list[Entry]) -> tuple[tuple[int, int], ...]:
 def _image_ids(path: Path, document: Entry) -> Entry:
     """Image id of every picture, by its name in the file and by the path where it was found."""
     images = entries(path, document, "images")
-    files = list(unique(path, images, "images", "file_name"))
+    files = _files(path, images)
     ids = [image.get("id") for image in images]
     return dict(zip(files, ids)) | dict(zip(locate(files, path), ids))
 
@@ -174,9 +182,7 @@ def _rows(path: Path, document: Entry) -> tuple[Entry, list[tuple[int, Entry]]]:
     Several categories may be used when their keypoints are the same (species, sexes). Left out are crowds
     and plain detections: annotations without keypoints of a category without keypoints.
     """
-    categories = [
-        as_object(path, c, f"categories[{i}]") for i, c in enumerate(document.get("categories") or [])
-    ]
+    categories = _categories(path, document)
     places = unique(path, categories, "categories", "id")
     annotations = entries(path, document, "annotations")
     if any("id" in row for row in annotations):
@@ -184,11 +190,12 @@ def _rows(path: Path, document: Entry) -> tuple[Entry, list[tuple[int, Entry]]]:
     chosen: int | None = None
     rows: list[tuple[int, Entry]] = []
     for i, row in enumerate(annotations):
-        place = places.get(row.get("category_id"), 0 if len(categories) == 1 else None)
+        said = row.get("category_id")
+        place = 0 if said is None and len(categories) == 1 else None
+        if isinstance(said, int | str):
+            place = places.get(said)
         if categories and place is None:
-            raise BadAnnotation(
-                f"{path}: annotations[{i}].category_id: {row.get('category_id')} is no category"
-            )
+            raise BadAnnotation(f"{path}: annotations[{i}].category_id: {kind(said)} is no category's id")
         named = place is not None and bool(categories[place].get("keypoints"))
         if row.get("iscrowd") or ("keypoints" not in row and not named):
             continue
@@ -205,13 +212,19 @@ def _rows(path: Path, document: Entry) -> tuple[Entry, list[tuple[int, Entry]]]:
     return (categories[chosen] if chosen is not None else {}), rows
 
 
-def _names(path: Path, category: Entry, count: int) -> tuple[str, ...]:
-    names = category.get("keypoints") or [f"point{k}" for k in range(count)]
-    if not all(isinstance(name, str) for name in names):
-        raise BadAnnotation(f"{path}: categories: keypoints: wanted names, found {names}")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise BadAnnotation(f"{path}: categories: keypoints: {twice} occur twice; every name must be unique")
-    return tuple(names)
+def _categories(path: Path, document: Entry) -> list[Entry]:
+    """All categories; what keypoints they have, have names of their own."""
+    found = [] if document.get("categories") is None else document["categories"]
+    if not isinstance(found, list):
+        raise BadAnnotation(f"{path}: categories: wanted a list, found {kind(found)}")
+    categories = [as_object(path, category, f"categories[{i}]") for i, category in enumerate(found)]
+    for i, category in enumerate(categories):
+        field, names = f"{path}: categories[{i}].keypoints", category.get("keypoints") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise BadAnnotation(f"{field}: wanted names, found {names}")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise BadAnnotation(f"{field}: {twice} occur twice; every keypoint needs a name of its own")
+    return categories
 
 
 def _pairs(path: Path, category: Entry, field: str) -> list[tuple[int, int]]:
@@ -262,7 +275,9 @@ def _annotation(table: KeypointTable, row: int) -> Entry:
     keypoints = np.concatenate([np.where(labelled[:, None], table.xy[row], 0.0), v[:, None]], axis=1)
     entry: Entry = {"id": row + 1, "image_id": int(table.image[row]) + 1, "category_id": 1}
     entry |= {"iscrowd": 0, "track_id": int(table.individual[row]), "num_keypoints": int(labelled.sum())}
-    entry["keypoints"] = [int(n) if n == int(n) else n for n in keypoints.ravel().tolist()]
+    entry["keypoints"] = [
+        int(n) if n.is_integer() and abs(n) < 1e9 else n for n in keypoints.ravel().tolist()
+    ]
     if (table.score[row] != labelled).any():
         entry["keypoint_scores"] = table.score[row].tolist()
     if table.has_box[row]:
@@ -310,6 +325,8 @@ def _individuals(path: Path, rows: list[tuple[int, Entry]], image: NDArray) -> N
         return _count_within(image)
     seen: dict[tuple[int, int], int] = {}
     for (i, row), at in zip(rows, image):
+        if abs(row["track_id"]) >= 2**63:
+            raise BadAnnotation(f"{path}: annotations[{i}].track_id: does not fit 64 bits")
         if (other := seen.setdefault((int(at), row["track_id"]), i)) != i:
             raise BadAnnotation(
                 f"{path}: annotations[{i}].track_id: {row['track_id']} is already annotations[{other}] "

@@ -111,7 +111,7 @@ def _header(path: Path, rows: list[list[str]]) -> tuple[dict[str, list[str]], in
     header = {row[0]: row for row in rows[:4] if row[0] in words}
     found = tuple(row[0] for row in rows[: len(header)])
     if found not in (words, (words[0], *words[2:])):
-        raise BadAnnotation(f"{path}: header: begins with {', '.join(found) or rows[0][0]!r}; wanted {words}")
+        raise BadAnnotation(f"{path}: header: begins with {', '.join(found)}; wanted {', '.join(words)}")
     coords = header["coords"]
     first = coords.index("x") if "x" in coords else len(coords)
     header = {word: row[first:] for word, row in header.items()}

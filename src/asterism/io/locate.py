@@ -17,15 +17,15 @@ def locate(names: Sequence[str], source: str | Path) -> tuple[str, ...]:
     """
     roots = _roots(Path(source))
     found: list[str] = []
-    first = 0  # data sets keep their pictures together: the place of the last one is the likely one
     for name in names:
-        for at in (first, *range(len(roots))):
-            if os.path.isfile(roots[at] / _file(name)):
-                first = at
-                found.append(str(roots[at] / name))
-                break
-        else:
-            found.append(name)
+        file = _file(name)
+        root = next((root for root in roots if os.path.isfile(os.path.join(root, file))), None)
+        if (
+            root is not None and root is not roots[0]
+        ):  # pictures lie together: the last place is the likely one
+            roots.remove(root)
+            roots.insert(0, root)
+        found.append(name if root is None else str(root / name))
     return tuple(found)
 
 
@@ -42,7 +42,7 @@ def require_images(table: KeypointTable) -> None:
     """Raises BadAnnotation, with the paths tried, when a picture of the table is not on the disk."""
     missing = [name for name in table.images if not _exists(name)]
     if missing:
-        folders = [os.path.normpath(root) for root in _roots(Path(table.source)) if os.path.isdir(root)]
+        folders = [str(root) for root in _roots(Path(table.source))]
         raise BadAnnotation(
             f"{table.source}: {len(missing)} of {len(table.images)} pictures are missing; the first, "
             f"'{_file(missing[0])}', is not in {', '.join(folders)}; put it beside the label file"
@@ -59,10 +59,8 @@ def _file(name: str) -> str:
 
 
 def _roots(source: Path) -> list[Path]:
-    folder = source if source.is_dir() else source.parent
+    folder = source if os.path.isdir(source) else source.parent
     subset = source.stem.rpartition("_")[2]
-    return [
-        base / sub
-        for base in (folder, folder / "..", folder / "../..")
-        for sub in ("", "images", subset, f"images/{subset}")
-    ]
+    bases = [Path(os.path.normpath(folder / up)) for up in ("", "..", "../..")]
+    roots = [base / sub for base in bases for sub in ("", "images", subset, f"images/{subset}")]
+    return [root for root in roots if os.path.isdir(root)]

@@ -11,8 +11,8 @@ class KeypointTable:
     """N rows of K named points; a row is one individual in one image.
 
     xy is in source pixels, centres at whole numbers, and always finite: a point that nobody annotated has
-    `labelled` False and xy 0. `individual` tells rows of the same image apart and is steady through a clip.
-    `box` is (x, y, width, height); rows without one have `has_box` False. `score` is 1 for labels.
+    `labelled` False, xy 0 and score 0. `individual` tells rows of the same image apart and is steady through
+    a clip. `box` is (x, y, width, height); rows without one have `has_box` False. `score` is 1 for labels.
     """
 
     names: tuple[str, ...]
