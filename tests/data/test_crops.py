@@ -7,93 +7,16 @@ import pytest
 import torch
 
 from asterism.data.augment import Change, crop_from_changed
-from asterism.data.base import FrameTable, ImageSet
 from asterism.data.crops import Crops, cut, frames_of
-from asterism.data.tables import skeleton_of
 from asterism.errors import RequestError
 from asterism.geometry import affine
-from asterism.io.table import KeypointTable
 from asterism.types import Augment, Images, LabelledImages
-
-NAMES = ("left", "right", "nose")
-
-
-def labels(xy, labelled=None, swap=(1, 0, 2)):
-    xy = np.asarray(xy, float)
-    n, k = xy.shape[:2]
-    labelled = np.ones((n, k), bool) if labelled is None else np.asarray(labelled)
-    return KeypointTable(
-        names=NAMES[:k],
-        images=tuple(f"{i}.png" for i in range(n)),
-        image=np.arange(n),
-        individual=np.zeros(n, np.int64),
-        xy=xy,
-        labelled=labelled,
-        visible=labelled.copy(),
-        score=np.ones((n, k)),
-        box=np.zeros((n, 4)),
-        has_box=np.zeros(n, bool),
-        area=np.zeros(n),
-        swap=swap,
-    )
-
-
-class Held(ImageSet):
-    def __init__(self, pictures, table=None, is_clip=False):
-        self.title, self.is_clip = "held", is_clip
-        self.pictures, self.table = pictures, table
-        self.skeleton = None if table is None else skeleton_of(table)
-        self.reads = 0
-
-    def __len__(self):
-        return len(self.pictures)
-
-    def picture(self, index):
-        self.reads += 1
-        return self.pictures[index]
-
-    def name(self, index):
-        return f"{index}.png"
-
-    def fingerprint(self):
-        return "held"
-
-
-def frames(centre, scale, angle, rows=True, backgrounds=()):
-    n = len(centre)
-    return FrameTable(
-        kind="boxes",
-        why="a test",
-        image=np.arange(n),
-        individual=np.zeros(n, np.int64),
-        row=np.arange(n) if rows else np.full(n, -1),
-        centre=np.asarray(centre, float),
-        scale=np.asarray(scale, float),
-        angle=np.asarray(angle, float),
-        doubt=np.zeros(n),
-        background=np.full(n, 0 if backgrounds else -1),
-        backgrounds=backgrounds,
-    )
-
-
-def blob(xy, size, sigma=2.5):
-    """A smooth dot, so that its place survives interpolation."""
-    y, x = np.mgrid[: size[0], : size[1]]
-    v = np.exp(-((x - xy[0]) ** 2 + (y - xy[1]) ** 2) / (2 * sigma**2))
-    return np.repeat((v * 255).round().astype(np.uint8)[..., None], 3, -1)
-
-
-def centroid(image):
-    w = image.mean(0).double()
-    y, x = torch.meshgrid(*(torch.arange(s, dtype=torch.float64) for s in w.shape), indexing="ij")
-    return torch.stack([(w * x).sum(), (w * y).sum()]) / w.sum()
-
 
 AUGMENTS = [None, Augment(rotation=40.0, scale=0.2, shift=0.05), Augment(rotation=180.0, flip=1.0)]
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_a_dot_lies_where_its_label_says(augment):
+def test_a_dot_lies_where_its_label_says(augment, labels, Held, frames, blob, centroid):
     table = labels([[[70.0, 52.0], [70.0, 52.0], [70.0, 52.0]]])
     images = Held([blob((70, 52), (96, 128))], table)
     crops = Crops(images, frames([[66.0, 50.0]], [24.0], [0.3]), (48, 48), augment, seed=3)
@@ -106,7 +29,7 @@ def test_a_dot_lies_where_its_label_says(augment):
         torch.testing.assert_close(back, torch.tensor([[70.0, 52.0]] * 3), atol=1e-4, rtol=0)
 
 
-def test_a_crop_of_a_window_is_the_crop_of_the_picture():
+def test_a_crop_of_a_window_is_the_crop_of_the_picture(frames):
     from asterism.ops.sampling import crop
 
     picture = np.random.default_rng(0).integers(0, 256, (301, 403, 3), dtype=np.uint8)
@@ -118,13 +41,13 @@ def test_a_crop_of_a_window_is_the_crop_of_the_picture():
         torch.testing.assert_close(cut(picture, at, (32, 40)).image, expected, atol=1e-5, rtol=0)
 
 
-def test_a_crop_beside_the_picture_is_black():
+def test_a_crop_beside_the_picture_is_black(frames):
     table = frames([[-500.0, 900.0]], [20.0], [0.0])
     at = affine.source_from_crop(frames_of(table, np.arange(1)), (16, 16))
     assert cut(np.full((30, 40, 3), 255, np.uint8), at, (16, 16)).image.abs().max() == 0
 
 
-def test_mirroring_exchanges_left_and_right():
+def test_mirroring_exchanges_left_and_right(labels, Held, frames):
     table = labels([[[20.0, 30.0], [44.0, 31.0], [32.0, 20.0]]], [[True, False, True]])
     images = Held([np.zeros((64, 64, 3), np.uint8)], table)
     at = frames([[31.5, 31.5]], [32.0], [0.0])
@@ -136,14 +59,14 @@ def test_mirroring_exchanges_left_and_right():
     torch.testing.assert_close(plain.xy[0, 0], torch.tensor([20.0, 30.0]))
 
 
-def test_nothing_is_mirrored_without_a_swap():
+def test_nothing_is_mirrored_without_a_swap(labels, Held, frames):
     table = labels([[[20.0, 30.0], [44.0, 31.0], [32.0, 20.0]]], swap=())
     images = Held([np.zeros((64, 64, 3), np.uint8)], table)
     sample = Crops(images, frames([[31.5, 31.5]], [32.0], [0.0]), (64, 64), Augment(flip=1.0))[0]
     torch.testing.assert_close(sample.xy[0, 0], torch.tensor([20.0, 30.0]))
 
 
-def test_points_outside_the_crop_are_not_labelled():
+def test_points_outside_the_crop_are_not_labelled(labels, Held, frames):
     table = labels([[[-0.4, 10.0], [-0.6, 10.0], [31.4, 31.4]]])
     images = Held([np.zeros((64, 64, 3), np.uint8)], table)
     sample = Crops(images, frames([[15.5, 15.5]], [16.0], [0.0]), (32, 32))[0]
@@ -151,7 +74,7 @@ def test_points_outside_the_crop_are_not_labelled():
     assert sample.xy[0, 1].tolist() == [0, 0]
 
 
-def test_changes_depend_on_seed_epoch_and_index_alone():
+def test_changes_depend_on_seed_epoch_and_index_alone(Held, frames):
     rng = np.random.default_rng(1)
     pictures = [rng.integers(0, 256, (40, 40, 3), dtype=np.uint8) for _ in range(3)]
     at = frames([[20.0, 20.0]] * 3, [15.0] * 3, [0.0] * 3, rows=False)
@@ -165,7 +88,7 @@ def test_changes_depend_on_seed_epoch_and_index_alone():
     assert type(one[0]) is Images
 
 
-def test_change_is_the_largest_difference_of_a_channel():
+def test_change_is_the_largest_difference_of_a_channel(Held, frames):
     still = np.full((20, 20, 3), 100, np.uint8)
     picture = still.copy()
     picture[10, 12] = [100, 49, 120]
@@ -188,7 +111,7 @@ def test_a_larger_scale_makes_the_object_larger():
     torch.testing.assert_close(affine.apply(plain_from_changed, changed), expected)
 
 
-def test_pictures_are_read_once_while_they_fit():
+def test_pictures_are_read_once_while_they_fit(Held, frames):
     images = Held([np.zeros((20, 20, 3), np.uint8)] * 4)
     crops = Crops(images, frames([[9.5, 9.5]] * 4, [10.0] * 4, [0.0] * 4, rows=False), (8, 8))
     for epoch in range(3):
