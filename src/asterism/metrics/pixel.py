@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 INTERVAL = (2.5, 97.5)  # percentiles of a 95 % interval
 REPLICATES = 1000  # standard error of a 2.5 % quantile from 1000 replicates: 0.5 % (binomial)
+BLOCK = 100  # replicates held at once: a hundred rows as long as there are images
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,20 @@ def bootstrap_interval(
     repeats, images = sums.shape
     if not images:
         raise ValueError("no point is labelled, so there is no interval to report")
-    means = np.empty(replicates)
-    for i in range(replicates):  # one replicate at a time keeps memory at the size of the images
-        image_weight = np.bincount(rng.integers(images, size=images), minlength=images)
-        repeat_weight = np.bincount(rng.integers(repeats, size=repeats), minlength=repeats)
-        total = repeat_weight @ counts @ image_weight
-        means[i] = repeat_weight @ sums @ image_weight / total if total else np.nan
-    low, high = np.nanpercentile(means, INTERVAL)
+    means = []
+    for start in range(0, replicates, BLOCK):
+        size = min(BLOCK, replicates - start)
+        image_weight, repeat_weight = _resampled(images, size, rng), _resampled(repeats, size, rng)
+        total = (repeat_weight @ counts * image_weight).sum(1)
+        means.append((repeat_weight @ sums * image_weight).sum(1) / np.where(total > 0, total, np.nan))
+    low, high = np.nanpercentile(np.concatenate(means), INTERVAL)
     return float(low), float(high)
+
+
+def _resampled(n: int, size: int, rng: np.random.Generator) -> Float[np.ndarray, "size n"]:
+    """How often each of n things is drawn in n draws with replacement, `size` times over."""
+    drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
 # ------------------------------------------------------------------------------------------------ normalisers
