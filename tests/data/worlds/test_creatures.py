@@ -1,9 +1,11 @@
 """Points sit on their parts, visibility is occlusion, the set is a function of its seed."""
 
+import pickle
+
 import numpy as np
 import pytest
 
-from asterism.data.worlds import Creatures, demo_clip
+from asterism.data.worlds import Creatures, Figures, demo_clip
 from asterism.data.worlds.creature_body import PARTS, SKELETON, SURFACE
 from asterism.errors import RequestError
 
@@ -117,11 +119,20 @@ def test_grounds_move_only_when_they_should():
 
 
 @pytest.mark.parametrize("kind", ["shadow", "reflection"])
-def test_distractors_change_the_picture_and_not_the_truth(kind):
-    plain, other = (Creatures(n=3, clips=1, seed=1, distractor=d) for d in ("none", kind))
-    if kind == "shadow":
-        np.testing.assert_array_equal(plain.table.xy, other.table.xy)
-    assert (np.abs(plain.picture(0).astype(int) - other.picture(0)).max(-1) > 15).sum() > 100
+def test_distractors_change_the_ground_and_not_the_animal(kind):
+    plain, other = (Creatures(n=8, clips=8, seed=1, distractor=d, body=(0.4, 0.4)) for d in ("none", kind))
+    np.testing.assert_array_equal(plain.table.xy, other.table.xy)
+    for i in range(8):
+        change = np.abs(plain.picture(i).astype(int) - other.picture(i)).max(-1)
+        assert np.quantile(change[plain.mask(i) > 0], 0.9) < 5 and np.median(change[plain.mask(i) > 0]) == 0
+        if kind == "shadow":
+            assert (change > 15).sum() > 100
+
+
+def test_worlds_travel_to_other_processes(demo):
+    for world in (demo, Figures(n=3, size=(48, 48))):
+        expected = world.picture(2)
+        assert np.array_equal(pickle.loads(pickle.dumps(world)).picture(2), expected)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +142,7 @@ def test_distractors_change_the_picture_and_not_the_truth(kind):
         {"seed": -1},
         {"clips": 700},
         {"size": (16, 16)},
+        {"body": (0.5, 0.2)},
         {"individuals": 0},
         {"background": "x"},
         {"distractor": "x"},

@@ -6,7 +6,7 @@ visible when the part it belongs to is on top of it: paws vanish under the trunk
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -40,7 +40,8 @@ class Creatures(ImageSet):
 
     background: still, textured, moving, or mixed (each clip its own). distractor: none, shadow (falls beside
     the animal) or reflection (a mirror along the left rim). `body` is the animals' length, nose to tail
-    base, as a share of the picture's shorter side, smallest and largest.
+    base, as a share of the picture's shorter side, smallest and largest. With few pictures for many clips
+    the last clips stay empty.
     Raises RequestError for an impossible number or an unknown word.
     """
 
@@ -67,6 +68,8 @@ class Creatures(ImageSet):
                 f"creatures: n={n}, clips={clips}, size={size}, individuals={individuals}; wanted as many "
                 "pictures as clips, 32 pixels or more, and at most 255 individuals"
             )
+        if not 0.05 <= body[0] <= body[1] <= 0.6:
+            raise RequestError(f"creatures: body={body}; wanted two shares, LOW and HIGH, within 0.05-0.6")
         for field, word, known in (
             ("background", background, (*GROUNDS, "mixed")),
             ("distractor", distractor, ("none", "shadow", "reflection")),
@@ -83,7 +86,7 @@ class Creatures(ImageSet):
         self.frames = -(-n // clips)  # per clip; the last clip may be shorter
         self.title = f"creatures ({n} pictures, {clips} clips, seed {seed})"
         self.is_clip = clips == 1
-        self._clip = lru_cache(maxsize=None)(self._make_clip)
+        self._clips: dict[int, _Clip] = {}
 
     def __len__(self) -> int:
         return self.n
@@ -105,8 +108,9 @@ class Creatures(ImageSet):
         paint(canvas, layers)
         if self.distractor == "reflection":
             strip = self.size[1] // 6
-            seen = canvas[:, strip : 2 * strip][:, ::-1]
-            canvas[:, :strip] = 0.55 * canvas[:, :strip].mean((0, 1)) + 0.45 * seen
+            wall, seen = canvas[:, :strip], canvas[:, strip : 2 * strip][:, ::-1]
+            mirrored = 0.55 * wall.mean((0, 1)) + 0.45 * seen
+            wall[:] = np.where((self.mask(index) > 0)[:, :strip, None], wall, mirrored)
         rng = np.random.Generator(np.random.PCG64([self.seed, 1, index]))
         return develop(canvas, rng, gain=float(clip.gain[frame]), noise=clip.noise)
 
@@ -174,7 +178,9 @@ class Creatures(ImageSet):
         if not 0 <= index < self.n:
             raise IndexError(f"picture {index} of {self.n}")
         clip, frame = divmod(index, self.frames)
-        return self._clip(clip), frame
+        if clip not in self._clips:
+            self._clips[clip] = self._make_clip(clip)
+        return self._clips[clip], frame
 
     def _layers(self, index: int) -> tuple[list[Layer], Float[np.ndarray, "P K 2"]]:
         """Every animal's layers, the first animal at the bottom, and their points."""
@@ -190,9 +196,8 @@ class Creatures(ImageSet):
         looks, motions = [], []
         for _ in range(self.individuals):
             length = side * rng.uniform(*self.body)
-            rim = max(0.75 * length, side / 5 if self.distractor == "reflection" else 0.0)
             looks.append(random_looks(rng, light))
-            motions.append(random_motion(rng, self.frames, self.size, length, min(rim, 0.45 * side)))
+            motions.append(random_motion(rng, self.frames, self.size, length, 0.75 * length))
         return _Clip(
             ground=random_ground(rng, kind, light=light),
             looks=tuple(looks),

@@ -6,7 +6,7 @@ itself, by another or by a thing, is labelled and not visible, as in COCO; one o
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -65,7 +65,7 @@ class Figures(ImageSet):
         self.n, self.seed, self.size, self.people = n, seed, size, people
         self.skeleton = SKELETONS[skeleton]
         self.title = f"figures ({n} pictures, {people[0]} to {people[1]} people, seed {seed})"
-        self._scene = lru_cache(maxsize=8)(self._make_scene)
+        self._last: tuple[int, _Scene] | None = None  # picture and mask of one index share their scene
 
     def __len__(self) -> int:
         return self.n
@@ -137,6 +137,11 @@ class Figures(ImageSet):
         if not 0 <= index < self.n:
             raise IndexError(f"picture {index} of {self.n}")
         return np.random.Generator(np.random.PCG64([self.seed, stream, index]))
+
+    def _scene(self, index: int) -> _Scene:
+        if self._last is None or self._last[0] != index:
+            self._last = index, self._make_scene(index)
+        return self._last[1]
 
     def _make_scene(self, index: int) -> _Scene:
         rng = self._rng(index, 0)
