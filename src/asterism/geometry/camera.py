@@ -86,7 +86,10 @@ def undistort(
     with torch.no_grad():
         ray, damping = bent, torch.ones_like(bent[..., :1])
         residual = distort(cameras, ray) - bent
+        close = torch.finfo(xy.dtype).eps ** 0.5  # Newton squares an error, so the last step leaves eps of it
         for _ in range(_STEPS):
+            if (residual.norm(dim=-1) < close).all():
+                break
             trial = ray - damping * solve2(_distort_jacobian(cameras, ray), residual)
             change = distort(cameras, trial) - bent
             better = change.square().sum(-1, keepdim=True) < residual.square().sum(-1, keepdim=True)
@@ -94,7 +97,7 @@ def undistort(
             damping = torch.where(better, 1, damping / 4)
         slope = _distort_jacobian(cameras, ray)
         # beyond the radius at which the lens turns back, rays are solutions of the formula and of no lens
-        valid = (torch.linalg.det(slope) > 0) & (residual.norm(dim=-1) < torch.finfo(xy.dtype).eps ** 0.5)
+        valid = (torch.linalg.det(slope) > 0) & (residual.norm(dim=-1) < close)
     return ray - solve2(slope, distort(cameras, ray) - bent), valid
 
 

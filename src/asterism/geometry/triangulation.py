@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asterism.geometry import camera
 from asterism.geometry.linear import inverse3, solve3
+from asterism.geometry.precision import full_precision
 from asterism.types import Cameras, Struct
 
 _STEPS = 20  # Levenberg-Marquardt steps, at most; 3 to 5 are usual
@@ -65,7 +66,8 @@ def triangulate(
     inlier = inlier & enough
     share = _share(inlier, w)
     xyz = torch.where(enough[:, None], _last_step(cameras, seen, share, xyz), 0)
-    cov = torch.where(enough[:, None, None], sigma**2 * inverse3(_normal(cameras, share, xyz)), 0)
+    normal = _system(cameras, seen, share, xyz)[1]
+    cov = torch.where(enough[:, None, None], sigma**2 * inverse3(normal), 0)
     square = torch.where(inlier, distance.square(), 0).sum(0) / inlier.sum(0).clamp_min(1)
     return Points3D(
         xyz=xyz.reshape(b, k, 3),
@@ -121,7 +123,7 @@ def covariance(
 ) -> Float[Tensor, "B K 3 3"]:
     """sigma^2 (sum over valid views of w J^T J)^-1 at xyz: to first order, the covariance of `refine`."""
     w = torch.ones_like(valid, dtype=xyz.dtype) if weight is None else weight
-    normal = _normal(cameras, _share(_flat(valid), _flat(w)), xyz.flatten(0, 1))
+    normal = _system(cameras, xyz.new_zeros(2), _share(_flat(valid), _flat(w)), xyz.flatten(0, 1))[1]
     return sigma**2 * inverse3(normal).unflatten(0, xyz.shape[:2])
 
 
@@ -159,9 +161,15 @@ def _linear(cameras: Cameras, ray: Tensor, weight: Tensor) -> Tensor:
     shift = -(rotation * ((at - middle) / unit)[:, None]).sum(-1)  # V 3
     row = ray[..., None] * rotation[:, None, 2:] - rotation[:, None, :2]  # V M 2 3
     right = shift[:, None, :2] - ray * shift[:, None, 2:]  # V M 2
-    normal = (weight[..., None, None] * row[..., :, None] * row[..., None, :]).sum((0, 2))
-    moment = (weight[..., None] * row * right[..., None]).sum((0, 2))
-    return middle + unit * solve3(normal, moment)
+    return middle + unit * solve3(*_squares(row, weight, right))
+
+
+def _squares(row: Tensor, weight: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Normal matrices "M 3 3" and right sides "M 3" of the equations row x = right, "V M 2 3" and "V M 2"."""
+    with full_precision(row):
+        weighed = weight[..., None] * row
+        normal = torch.einsum("vmij,vmik->mjk", weighed, row)
+        return normal, torch.einsum("vmij,vmi->mj", weighed, right)
 
 
 def _best_pair(cameras: Cameras, xy: Tensor, used: Tensor, threshold: float) -> Tensor:
@@ -190,18 +198,11 @@ def _agree(
     return distance, used & (depth > 0) & (distance < threshold)
 
 
-def _normal(cameras: Cameras, weight: Tensor, xyz: Tensor) -> Tensor:
-    jacobian = camera.project_jacobian(cameras, xyz.expand(len(cameras), *xyz.shape))[2]
-    return (weight[..., None, None] * jacobian[..., :, None] * jacobian[..., None, :]).sum((0, 2))
-
-
 def _system(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cost "M", normal matrix "M 3 3" and half the gradient "M 3" of the squared distances."""
     seen, _, jacobian = camera.project_jacobian(cameras, xyz.expand(len(cameras), *xyz.shape))
     residual = torch.where(weight > 0, seen - xy, 0)
-    cost = (weight * residual.square()).sum((0, 2))
-    normal = (weight[..., None, None] * jacobian[..., :, None] * jacobian[..., None, :]).sum((0, 2))
-    return cost, normal, (weight[..., None] * residual[..., None] * jacobian).sum((0, 2))
+    return (weight * residual.square()).sum((0, 2)), *_squares(jacobian, weight, residual)
 
 
 def _minimise(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> Tensor:
@@ -217,15 +218,15 @@ def _minimise(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> Tens
         state = tuple(torch.where(better.reshape(-1, *[1] * (o.ndim - 1)), n, o) for n, o in zip(new, state))
         best = torch.where(better[:, None], trial, best)
         damping = torch.where(better[:, None, None], damping / 10, damping * 10)
-        if not (cost - new[0] > 1e-6 * cost).any():
-            break
+        if not (cost - new[0] > torch.finfo(cost.dtype).eps ** 0.5 * cost).any():
+            break  # the last step, Gauss-Newton's, does the rest
     return best
 
 
 def _last_step(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> Tensor:
     """A Gauss-Newton step that carries the gradients: the residual is differentiated, its slopes are not."""
-    normal = _normal(cameras.detach(), weight.detach(), xyz)
     views = xyz.expand(len(cameras), *xyz.shape)
     jacobian = camera.project_jacobian(cameras.detach(), views)[2]
     residual = torch.where(weight > 0, camera.project(cameras, views)[0] - xy, 0)
-    return xyz - solve3(normal, (weight[..., None] * residual[..., None] * jacobian).sum((0, 2)))
+    normal, gradient = _squares(jacobian, weight, residual)
+    return xyz - solve3(normal.detach(), gradient)
