@@ -85,7 +85,7 @@ def test_a_clip_becomes_a_clip(tmp_path):
     (path,) = overlay.write_overlays(images, table_for(images, range(7)), tmp_path)
     assert path.name == "grey-points.mp4"
     clip = Video(path)
-    assert clip.size == (60, 90) and len(list(clip)) == 7
+    assert clip.size == (62, 92) and len(list(clip)) == 7
 
 
 def test_a_sheet_of_a_clip_decodes_it_once_up_to_the_last_picture():

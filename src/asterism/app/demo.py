@@ -12,7 +12,7 @@ import tyro
 
 from asterism.app import checks, show
 
-_CLIP = "world:creatures?clip=1"
+_CLIP = "world:demo"
 
 
 @dataclass(frozen=True)

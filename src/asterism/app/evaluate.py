@@ -20,6 +20,7 @@ class Args:
     protocol: Literal["strict", "imm"] = "strict"
     """for runs without labels: strict (intercept, cross-validation, intervals) or imm (as in that paper)"""
     all: bool = False  # every picture, also those it was trained on
+    device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     json: bool = False  # print one JSON object
 
 
@@ -27,6 +28,9 @@ def run(args: Args) -> int:
     folder = checks.existing_run(args.run)
     from asterism.engine.evaluate import evaluate_run
 
-    answer = evaluate_run(folder, args.data, protocol=args.protocol, everything=args.all)
-    print(show.as_json(answer) if args.json else show.as_lines(answer))
+    answer = evaluate_run(folder, args.data, protocol=args.protocol, everything=args.all, device=args.device)
+    if args.json:
+        print(show.as_json(answer))
+    else:  # the whole report of found points is for programs
+        print(show.as_lines({name: value for name, value in answer.items() if name != "report"}))
     return 0

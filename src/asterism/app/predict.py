@@ -1,6 +1,6 @@
 """Find keypoints in pictures, folders and clips with what a run has learnt.
 
-The ending of -o chooses the format: .csv (one row per picture), .json (COCO); --format overrides it.
+The ending of -o chooses the format: .json is COCO, .csv is a plain table, or DeepLabCut's with --format.
 Folders and clips of any length are streamed: memory does not grow with them.
 """
 
@@ -21,7 +21,10 @@ class Args:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE")]  # keypoints.csv or .json
     draw: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """also write the pictures with the points drawn on them, in this folder"""
-    format: Literal["csv", "coco", "deeplabcut"] | None = None  # the format, whatever the file is called
+    format: Literal["csv", "coco", "deeplabcut"] | None = (
+        None  # what to write, where the ending is not enough
+    )
+    device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     json: bool = False  # print one JSON object in the end
 
 
@@ -32,8 +35,23 @@ def run(args: Args) -> int:
     checks.writable("-o", args.output)
     if args.draw is not None:
         checks.writable("--draw", args.draw)
+    from asterism.data.sources import open_data
+    from asterism.data.tables import joined
     from asterism.engine.predict import predict_to
+    from asterism.viz.overlay import write_overlays
 
-    answer = predict_to(folder, list(args.input), args.output, draw=args.draw, format=args.format)
+    rows = []
+    answer = predict_to(
+        folder,
+        args.input,
+        args.output,
+        format=args.format,
+        draw=lambda name, picture, few: rows.append(few),
+        device=args.device,
+    )
+    if args.draw is not None and rows:
+        every = joined(rows)
+        drawn = [path for what in args.input for path in write_overlays(open_data(what), every, args.draw)]
+        answer["drawn"] = [str(path) for path in drawn]
     print(show.as_json(answer) if args.json else show.as_lines(answer))
     return 0

@@ -28,6 +28,8 @@ class Args:
     preset: str = "small"  # the method's size: paper, small, or another that `asterism info` lists
     frame: Literal["auto", "whole", "boxes", "moments"] = "auto"
     """where to look: whole picture, labelled boxes, the moving object's moments; auto chooses"""
+    objects: int | None = None  # how many individuals are in a picture, for --frame moments
+    device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     resume: bool = False  # go on with the run in -o
     json: bool = False  # print one JSON object in the end
 
@@ -35,16 +37,17 @@ class Args:
 def run(args: Args) -> int:
     entry = catalogue.entry(args.method)
     if not entry.learns_from:
-        raise RequestError(
-            f"{args.method} has nothing to learn; use it at once: asterism predict {args.method} ..."
-        )
+        raise RequestError(f"{args.method} has nothing to learn; asterism methods lists those that learn")
     if args.minutes is not None and args.steps is not None:
         raise RequestError("--minutes and --steps: give one of them, not both")
     checks.positive("--minutes", args.minutes)
     checks.positive("--steps", args.steps)
+    checks.positive("--objects", args.objects)
     checks.seed(args.seed)
     folder = checks.new_run(args.output, args.method, args.resume)
+    from asterism.engine.runs import Run
     from asterism.engine.train import train_on
+    from asterism.viz.training import write_losses
 
     answer = train_on(
         args.data,
@@ -55,9 +58,11 @@ def run(args: Args) -> int:
         steps=args.steps,
         seed=args.seed,
         frame=args.frame,
+        objects=args.objects,
+        device=args.device,
         resume=args.resume,
     )
-    answer = {"run": str(folder), **answer}
+    write_losses(Run(folder))
     print(show.as_json(answer) if args.json else show.as_lines(answer))
     if not args.json:
         print(f"\nnext: asterism evaluate {folder}\n      asterism predict {folder} PICTURES -o points.csv")

@@ -1,5 +1,6 @@
 """A whole data set with its keypoints drawn on: streams of pictures, sheets, and clips."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asterism.data.base import ImageSet
+from asterism.data.clip import Clip
 from asterism.errors import RequestError
 from asterism.io.images import write_image
 from asterism.io.table import KeypointTable
@@ -21,10 +23,10 @@ _CLOSE = 1.6  # how much larger a close-up is than the box of its points
 
 def rows_by_picture(images: ImageSet, table: KeypointTable) -> dict[int, NDArray[np.int64]]:
     """For each picture of `images` with rows in `table`: those rows. Pictures are matched by their names."""
-    where = {images.name(i): i for i in range(len(images))}
+    where = {os.path.abspath(images.name(i)): i for i in range(len(images))}
     found: dict[int, list[int]] = {}
     for row, index in enumerate(table.image.tolist()):
-        if (picture := where.get(table.images[index])) is not None:
+        if (picture := where.get(os.path.abspath(table.images[index]))) is not None:
             found.setdefault(picture, []).append(row)
     if len(table) and not found:
         given, wanted = table.images[0], images.name(0)
@@ -57,12 +59,13 @@ def overlays(images: ImageSet, table: KeypointTable) -> Iterator[Picture]:
         yield painted(picture, table, rows[index]) if index in rows else picture
 
 
-def write_overlays(images: ImageSet, table: KeypointTable, folder: Path, fps: float = _FPS) -> list[Path]:
+def write_overlays(images: ImageSet, table: KeypointTable, folder: Path) -> list[Path]:
     """A clip becomes one clip with points, pictures become PNG files of the same names; what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     if images.is_clip:
         path = folder / f"{Path(images.title).stem or 'clip'}-points.mp4"
-        write_video(path, map(even, overlays(images, table)), fps)
+        fps = images.video.fps if isinstance(images, Clip) else _FPS
+        write_video(path, overlays(images, table), fps or _FPS)
         return [path]
     written: list[Path] = []
     for index, picture in enumerate(overlays(images, table)):
@@ -76,12 +79,6 @@ def write_overlays(images: ImageSet, table: KeypointTable, folder: Path, fps: fl
 
 def _file_name(name: str) -> str:
     return Path(name.replace("#", "-")).stem if "#" not in name else Path(name).name.replace("#", "-")
-
-
-def even(picture: Picture) -> Picture:
-    """The picture without its last row or column where that makes its sides even, as video codecs want."""
-    h, w = picture.shape[:2]
-    return picture[: h - h % 2, : w - w % 2] if h > 1 and w > 1 else picture
 
 
 def spread(candidates: Sequence[int], n: int) -> list[int]:
