@@ -37,7 +37,7 @@ def shrunk(values: NDArray, factor: int) -> NDArray[np.float32]:
     h, w = values.shape[0] // factor, values.shape[1] // factor
     rows = np.add.reduceat(values[: h * factor], np.arange(0, h * factor, factor), axis=0, dtype=np.float32)
     both = np.add.reduceat(rows[:, : w * factor], np.arange(0, w * factor, factor), axis=1)
-    return both / np.float32(factor**2)
+    return (both / factor**2).astype(np.float32)
 
 
 def otsu(values: NDArray[np.floating], bins: int = 256) -> float:

@@ -44,11 +44,10 @@ def find_frames(
     if kind not in KINDS:
         raise RequestError(f"--frame {kind}: wanted one of {', '.join(KINDS)}")
     table = images.table
-    boxed = table is not None and len(table) > 0 and bool(table.has_box.all())
-    if kind == "boxes" and not boxed:
-        raise RequestError(f"--frame boxes: {images.title} has no boxes; try --frame auto")
-    if kind == "boxes" or (kind == "auto" and boxed):
+    if kind in ("boxes", "auto") and table is not None and len(table) and table.has_box.all():
         return _of_boxes(table)
+    if kind == "boxes":
+        raise RequestError(f"--frame boxes: {images.title} has no boxes; try --frame auto")
     if kind == "whole":
         return _whole(images, "asked for")
     found, why = _moments(images, objects or memory.objects, memory, sure=kind == "moments")

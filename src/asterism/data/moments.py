@@ -40,10 +40,11 @@ class Blobs:
 
 def clean(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
     """Weights without dust, the masses of the components kept (largest first) and the map of components."""
-    labels, count = ndimage.label(weights > 0)
+    found, count = ndimage.label(weights > 0)  # pyright: ignore[reportGeneralTypeIssues]
+    labels = np.asarray(found, dtype=np.int64)
     if count == 0:
         return weights, np.zeros(0), labels
-    masses = np.bincount(labels.ravel(), weights=weights.ravel(), minlength=count + 1)
+    masses = np.bincount(labels.ravel(), weights=weights.ravel(), minlength=count + 1).astype(np.float64)
     masses[0] = 0
     keep = masses >= _SMALL * masses.max()
     order = np.argsort(-masses)
@@ -98,6 +99,7 @@ def fit(
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Means, covariances and responsibilities (M N) of N Gaussians and a uniform class, by EM."""
     share = np.full(len(means), (1 - _OUTLIERS) / len(means))
+    owner = np.zeros((len(points), len(means)))
     for _ in range(_STEPS):
         inverse = np.linalg.inv(covariances)
         away = points[:, None] - means
@@ -205,4 +207,4 @@ def oriented(values: NDArray, centre: NDArray, axis: NDArray, reach: float) -> N
     x, y = np.meshgrid(grid * reach, grid * reach)
     xs = centre[0] + x * axis[0] - y * axis[1]
     ys = centre[1] + x * axis[1] + y * axis[0]
-    return ndimage.map_coordinates(values, [ys, xs], order=1, output=np.float32)
+    return np.asarray(ndimage.map_coordinates(values, [ys, xs], order=1), dtype=np.float32)

@@ -52,6 +52,18 @@ class Subset(ImageSet):
                     return
 
 
+class Unlabelled(Subset):
+    """All pictures of a set without its labels: what a method that learns without labels may see."""
+
+    def __init__(self, images: ImageSet) -> None:
+        super().__init__(images, np.arange(len(images)))
+        self.table = None
+        self.skeleton = None
+
+    def fingerprint(self) -> str:
+        return self.images.fingerprint()
+
+
 class PictureCache:
     """The pictures last asked for, up to `limit` bytes. Threads may share it."""
 
