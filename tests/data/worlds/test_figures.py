@@ -81,6 +81,17 @@ def test_faces_are_seen_from_the_front_and_not_from_behind(alone):
     assert front > 15 and back > 2
 
 
+def test_in_profile_the_far_ear_is_hidden(alone):
+    profiles = 0
+    for i in range(60):
+        sideways = alone._scene(i).poses[0].head[2, 0]  # of the head's left, away from the camera
+        if abs(sideways) > 0.8:
+            far = COCO17.names.index("left_ear" if sideways > 0 else "right_ear")
+            assert not alone.table.visible[i, far]
+            profiles += 1
+    assert profiles > 5
+
+
 def test_left_is_on_the_right_of_a_picture_of_somebody_who_faces_it():
     rng = np.random.default_rng(0)
     for _ in range(200):

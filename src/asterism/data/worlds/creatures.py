@@ -95,6 +95,10 @@ class Creatures(ImageSet):
         clip, frame = divmod(index, self.frames)
         return f"creature{clip:03d}#{frame}"
 
+    def scene(self, index: int) -> str:
+        """Each clip has a ground of its own."""
+        return str(index // self.frames)
+
     def fingerprint(self) -> str:
         told = (self.n, self.seed, self.size, self.clips, self.background, self.individuals, self.distractor)
         return hashlib.sha256(repr(("creatures", 1, *told, self.body)).encode()).hexdigest()

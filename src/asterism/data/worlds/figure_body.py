@@ -36,7 +36,7 @@ _ON: dict[str, tuple[str, ...]] = {
     "neck": ("torso", "neck", "head", "hair"),
     "mid_hip": ("pelvis", "torso", "skirt", "left_thigh", "right_thigh"),
     "eye": ("*_eye",),
-    "ear": ("*_ear", "head", "hair"),
+    "ear": ("*_ear",),
     "shoulder": ("*_upper_arm", "*_sleeve"),
     "elbow": ("*_upper_arm", "*_forearm", "*_sleeve"),
     "wrist": ("*_forearm", "*_hand"),
@@ -261,5 +261,7 @@ def _own(joints: dict[str, np.ndarray], names: list[str]) -> Bool[np.ndarray, "K
         if base in ("shoulder", "hip"):
             middle = joints["mid_hip" if base == "hip" else "neck"][2]
             parts += _TRUNK if joints[name][2] - middle < _FAR else ()
+        if base == "ear":  # on the rim of the head, unless it is on the far side
+            parts += ("head", "hair") if joints[name][2] - joints["head"][2] < _HEAD[0] / 3 else ()
         own[k, [PARTS.index(part) for part in parts]] = True
     return own

@@ -135,12 +135,12 @@ def paint(canvas: Float32[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> None
 def top_at(layers: Sequence[Layer], xy: Float[np.ndarray, "m 2"]) -> Int[np.ndarray, " m"]:
     """The index of the last layer that holds each point, -1 where none does."""
     top = np.full(len(xy), -1)
-    for index, layer in enumerate(layers):
-        low, high = layer.shape.bounds
-        near = np.nonzero(((xy >= low) & (xy <= high)).all(1))[0]
-        if len(near):
-            inside = layer.shape.field(xy[near, 0], xy[near, 1]).distance < 0
-            top[near[inside]] = index
+    low, high = (np.stack([layer.shape.bounds[i] for layer in layers])[:, None] for i in (0, 1))
+    near = np.all((xy >= low) & (xy <= high), -1)  # layers m
+    for index in np.nonzero(near.any(1))[0].tolist():
+        points = np.nonzero(near[index])[0]
+        inside = layers[index].shape.field(xy[points, 0], xy[points, 1]).distance < 0
+        top[points[inside]] = index
     return top
 
 

@@ -5,6 +5,7 @@ ellipse). xy in pixels, a whole number is the centre of a pixel. n vertices; a f
 of x and y.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -21,6 +22,22 @@ class Field(NamedTuple):
     distance: Float[np.ndarray, "..."]
     u: Float[np.ndarray, "..."]
     v: Float[np.ndarray, "..."]
+
+
+Number = float | np.ndarray
+
+
+def _segment(
+    x: np.ndarray, y: np.ndarray, start: Sequence[Number], step: Sequence[Number], r0: Number, dr: Number
+) -> tuple[np.ndarray, ...]:
+    """Gap to a tapered segment, place along it, distance from and radius of its axis, and on which side."""
+    (x0, y0), (dx, dy) = start, step
+    length2 = dx * dx + dy * dy + 1e-12  # a disc is a segment of no length; kept in the points' precision
+    px, py = x - x0, y - y0
+    t = np.minimum(np.maximum(px * (dx / length2) + py * (dy / length2), 0), 1)
+    ex, ey = px - t * dx, py - t * dy
+    away, r = np.sqrt(ex * ex + ey * ey), r0 + t * dr
+    return away - r, t, away, r, dy * ex - dx * ey
 
 
 @dataclass(frozen=True)
@@ -40,23 +57,23 @@ class Tube:
 
     def field(self, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> Field:
         """Nearest over the segments of |p - c(t)| - r(t), c and r linear along a segment."""
+        steps, turn = np.diff(self.line, axis=0), np.diff(self.radius)
+        if len(steps) == 1:  # numbers instead of arrays of one: most parts are single segments
+            start, step, r0, dr = (
+                self.line[0].tolist(),
+                steps[0].tolist(),
+                float(self.radius[0]),
+                float(turn[0]),
+            )
+            gap, t, away, r, side = _segment(x, y, start, step, r0, dr)
+            return Field(gap, t, np.copysign(away / r, side))
         shape = (-1,) + (1,) * np.broadcast(x, y).ndim
-        x0, y0 = (self.line[:-1, i].astype(x.dtype).reshape(shape) for i in (0, 1))
-        dx, dy = (np.diff(self.line[:, i]).astype(x.dtype).reshape(shape) for i in (0, 1))
-        r0, dr = self.radius[:-1].astype(x.dtype).reshape(shape), np.diff(self.radius).reshape(shape)
-        px, py = x - x0, y - y0
-        length2 = np.maximum(dx * dx + dy * dy, np.finfo(x.dtype).tiny)
-        t = np.clip((px * dx + py * dy) / length2, 0, 1)
-        ex, ey = px - t * dx, py - t * dy
-        r = r0 + t * dr.astype(x.dtype)
-        away = np.sqrt(ex * ex + ey * ey)
-        gap = away - r
-        if len(gap) == 1:
-            return Field(gap[0], t[0], np.copysign(away / r, dy * ex - dx * ey)[0])
-        nearest = gap.argmin(0)[None]
-        t, r, away, gap = (np.take_along_axis(a, nearest, 0)[0] for a in (t, r, away, gap))
-        side = np.take_along_axis(dy * ex - dx * ey, nearest, 0)[0]
-        return Field(gap, (nearest[0] + t) / x.dtype.type(len(dx)), np.copysign(away / r, side))
+        columns = np.concatenate([self.line[:-1], steps, self.radius[:-1, None], turn[:, None]], 1)
+        x0, y0, dx, dy, r0, dr = (c.reshape(shape) for c in columns.T.astype(x.dtype))
+        parts = _segment(x, y, (x0, y0), (dx, dy), r0, dr)
+        nearest = parts[0].argmin(0)[None]
+        gap, t, away, r, side = (np.take_along_axis(part, nearest, 0)[0] for part in parts)
+        return Field(gap, (nearest[0] + t) / x.dtype.type(len(steps)), np.copysign(away / r, side))
 
     def place(self, uv: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m 2"]:
         """Where the surface point (u, v) lies; beyond the ends the line goes on straight."""
