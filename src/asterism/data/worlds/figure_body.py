@@ -262,6 +262,6 @@ def _own(joints: dict[str, np.ndarray], names: list[str]) -> Bool[np.ndarray, "K
             middle = joints["mid_hip" if base == "hip" else "neck"][2]
             parts += _TRUNK if joints[name][2] - middle < _FAR else ()
         if base == "ear":  # on the rim of the head, unless it is on the far side
-            parts += ("head", "hair") if joints[name][2] - joints["head"][2] < _HEAD[0] / 3 else ()
+            parts += ("head", "hair") if joints[name][2] - joints["head"][2] < _HEAD[0] / 2 else ()
         own[k, [PARTS.index(part) for part in parts]] = True
     return own
