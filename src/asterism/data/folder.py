@@ -38,6 +38,10 @@ class PictureFiles(ImageSet):
     def name(self, index: int) -> str:
         return self._files[index]
 
+    def scene(self, index: int) -> str:
+        """Pictures of one folder: DeepLabCut keeps the pictures of each video in a folder of its own."""
+        return os.path.dirname(self._files[index])
+
     def fingerprint(self) -> str:
         """Names within their common folder, sizes in bytes, labels: a set that was moved stays itself."""
         folders = [os.path.dirname(os.path.abspath(file)) for file in self._files]

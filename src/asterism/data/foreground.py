@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from asterism.data.base import ImageSet, Picture
 
 MEDIAN_OF = 31  # pictures whose median is the background: odd, and small enough for 4K clips in memory
+MOST_NOISE = 15.0  # grey levels: compressed clips of a still camera have 2 to 5, a panning one 20 and more
 WORKING_SIDE = 192  # longest side on which moments are taken
 
 
@@ -23,6 +24,7 @@ class Background:
 
     picture: Picture
     level: float  # grey levels: half weight at this difference
+    noise: float  # grey levels: the usual difference of a pixel from its background
     shrink: int  # whole factor from source pixels to the working size
 
 
@@ -73,7 +75,7 @@ def background_of(median: Picture, some: list[Picture], shrink: int) -> Backgrou
     values = np.stack([shrunk(difference(picture, median), shrink) for picture in some])
     noise = float(np.median(values)) + 1.0  # most of the differences are the still background's
     level = max(otsu(values[values > noise]) if (values > noise).any() else 255.0, 6.0 * noise)
-    return Background(picture=median, level=level, shrink=shrink)
+    return Background(picture=median, level=level, noise=noise, shrink=shrink)
 
 
 def _chosen(images: ImageSet, wanted: set[int]) -> Iterable[Picture]:

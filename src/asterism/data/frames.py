@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asterism.data.base import FrameTable, ImageSet, Picture
-from asterism.data.foreground import Background, background_of, estimate_background, foreground
+from asterism.data.foreground import MOST_NOISE, Background, background_of, estimate_background, foreground
 from asterism.data.heading import find_heading
 from asterism.data.moments import REACH, Blobs, Follower, count_objects
 from asterism.errors import RequestError
@@ -106,6 +106,8 @@ def _whole(images: ImageSet, why: str) -> FrameTable:
 
 
 def _is_still(images: ImageSet, members: NDArray, background: Background) -> bool:
+    if background.noise > MOST_NOISE:
+        return False
     some = members[np.unique(np.linspace(0, len(members) - 1, 9).round().astype(int))]
     return float(np.median([foreground(images.picture(int(j)), background).mean() for j in some])) < _MOST
 
@@ -180,8 +182,8 @@ def _some(n: int) -> NDArray[np.int64]:
 def _judge(blobs: Blobs, scene: ImageSet, still: Background) -> str:
     """Why these blobs are no objects worth a frame; empty when they are."""
     share = float(np.median([foreground(scene.picture(int(j)), still).mean() for j in _some(len(scene))]))
-    if share > _MOST:
-        return f"{share:.0%} of the picture differs from its median, so the camera moves or the scene changes"
+    if share > _MOST or still.noise > MOST_NOISE:
+        return "most of the picture differs from the median picture: the camera moves or the scene changes"
     if share < _LEAST or blobs.found.mean() < 0.5:
         return "hardly anything stands out from the background"
     if blobs.border[blobs.found].mean() > 0.5:

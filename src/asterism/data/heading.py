@@ -49,7 +49,7 @@ def turned(crop: NDArray) -> NDArray:
     return crop[..., ::-1, ::-1]
 
 
-def looks_right(crop: NDArray, look: NDArray) -> NDArray[np.float64]:
+def looks_right(crop: NDArray, look: NDArray) -> NDArray[np.floating]:
     """Correlation of each crop's difference from its own half turn with the look's, -1 to 1."""
     odd, wanted = crop - turned(crop), look - turned(look)
     size = np.sqrt((odd**2).sum((-1, -2)) * (wanted**2).sum((-1, -2)))
@@ -81,27 +81,23 @@ def _cues(blobs: Blobs, angle: NDArray, k: int, in_time: bool) -> NDArray:
 def find_heading(blobs: Blobs, in_time: bool, look: NDArray[np.float32] | None = None) -> Heading:
     """Front and doubt of every blob. `look` is the mean picture of an earlier set, when there is one."""
     t, n = blobs.found.shape
-    angle = (
-        np.stack([_continuous(blobs.angle[:, k], blobs.found[:, k]) for k in range(n)], 1)
-        if in_time
-        else blobs.angle
-    )
-    flipped = np.cos(angle - blobs.angle) < 0  # the crops were cut along blobs.angle
-    crop = np.where(flipped[..., None, None], turned(blobs.crop), blobs.crop)
+    angle = blobs.angle
+    stays = np.full((t - 1, n), 0.5)
+    if in_time:
+        angle = np.stack([_continuous(blobs.angle[:, k], blobs.found[:, k]) for k in range(n)], 1)
+        agree = np.abs(np.cos(np.diff(angle, axis=0)))
+        both = blobs.found[1:] & blobs.found[:-1]
+        stays = np.where(both, 1 - _TURN - (0.5 - _TURN) * (1 - agree), 0.5)
+    against = np.cos(angle - blobs.angle) < 0  # the crops were cut along blobs.angle
+    crop = np.where(against[..., None, None], turned(blobs.crop), blobs.crop)
     crop = crop / np.maximum(np.abs(crop).mean((-1, -2), keepdims=True), 1e-6)
     shape = np.stack([_cues(blobs, angle[:, k], k, in_time) for k in range(n)], 1)
-    agree = np.abs(np.cos(np.diff(angle, axis=0)))
-    both = blobs.found[1:] & blobs.found[:-1]
-    stays = (
-        np.where(both, 1 - _TURN - (0.5 - _TURN) * (1 - agree), 0.5) if in_time else np.full((t - 1, n), 0.5)
-    )
 
-    known = look
-    right = np.full((t, n), 0.5)
+    known, right = look, np.full((t, n), 0.5)
     for _ in range(_ROUNDS):
-        odds = (
-            shape if look is None else shape * (known is None) + _LOOK * looks_right(crop, look) * blobs.found
-        )
+        odds = shape if known is None else np.zeros_like(shape)
+        if look is not None:
+            odds = odds + _LOOK * looks_right(crop, look) * blobs.found
         right = np.stack([chain(odds[:, k], stays[:, k]) for k in range(n)], 1)
         if known is None:
             p = (right * blobs.found)[..., None, None]

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from asterism.data.base import Picture
 from asterism.data.foreground import Background, stands_out, weighted
+from asterism.geometry.coords import xy_from_uv
 
 CROP = 24  # side of the small oriented picture that tells the head from the tail
 REACH = 2.8  # half the side of the frame in standard deviations of the long axis: an ellipse ends at 2
@@ -187,7 +189,7 @@ class Follower:
         """All that was added, in source pixels."""
         stacked = {name: np.stack([row[name] for row in self.rows]) for name in self.rows[0]}
         f = self.background.shrink
-        stacked["centre"] = (stacked["centre"] + 0.5) * f - 0.5
+        stacked["centre"] = xy_from_uv(torch.from_numpy(stacked["centre"]), f).numpy()
         stacked["long"], stacked["short"] = stacked["long"] * f, stacked["short"] * f
         return Blobs(**stacked)
 
@@ -203,8 +205,8 @@ def _thin_parts(points: NDArray, weight: NDArray, width: int) -> NDArray:
 
 def oriented(values: NDArray, centre: NDArray, axis: NDArray, reach: float) -> NDArray[np.float32]:
     """A CROP x CROP picture of `values` whose x axis points along `axis`; `reach` is half its side."""
-    grid = (np.arange(CROP) + 0.5) / CROP * 2 - 1
-    x, y = np.meshgrid(grid * reach, grid * reach)
+    grid = np.linspace(-reach, reach, CROP)
+    x, y = np.meshgrid(grid, grid)
     xs = centre[0] + x * axis[0] - y * axis[1]
     ys = centre[1] + x * axis[1] + y * axis[0]
     return np.asarray(ndimage.map_coordinates(values, [ys, xs], order=1), dtype=np.float32)
