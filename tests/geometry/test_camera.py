@@ -93,6 +93,16 @@ def test_a_lens_that_turns_back_has_pixels_without_a_ray():
     assert torch.isfinite(ray).all()
 
 
+def test_rays_beyond_the_turn_are_not_valid_where_the_formula_rises_again():
+    """k1 = -0.5, k2 = 0.1: 0.6 is reached at r = 1, then 0.566 at r^2 = 2, then all radii."""
+    k = torch.eye(3, dtype=F64)[None]
+    distortion = torch.tensor([[-0.5, 0.1, 0, 0, 0]], dtype=F64)
+    cams = Cameras(intrinsics=k, cam_from_world=torch.eye(3, 4, dtype=F64)[None], distortion=distortion)
+    ray, valid = camera.undistort(cams, torch.tensor([[[0.0, 0.3], [0, 0.59], [0, 0.8], [0, 5]]], dtype=F64))
+    assert valid[0].tolist() == [True, True, False, False]
+    assert (ray[0, :2].norm(dim=-1) < 1).all()
+
+
 def test_world_and_camera_frames():
     cams = cameras()
     at = camera.centre(cams)[:, None]

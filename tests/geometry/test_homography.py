@@ -62,6 +62,15 @@ def test_a_point_without_weight_takes_no_part_and_a_heavy_one_is_met():
     assert missed.max() < 1e-2
 
 
+def test_a_weight_of_two_is_a_point_seen_twice():
+    _, xy = maps(6, k=7)
+    seen = xy + 5 * torch.randn(xy.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
+    twice = [torch.cat([t, t[:, :2]], dim=1) for t in (xy, seen)]
+    weight = torch.tensor([2.0, 2, 1, 1, 1, 1, 1], dtype=F64).repeat(3, 1)
+    found, wanted = homography.from_points(xy, seen, weight), homography.from_points(*twice)
+    torch.testing.assert_close(found / found[:, 2:, 2:], wanted / wanted[:, 2:, 2:], rtol=1e-7, atol=1e-9)
+
+
 def test_noise_costs_little_more_than_the_best_fit():
     """Against scipy's geometric least squares: algebraic error is within a tenth of it here."""
     h, xy = maps(3, b=1, k=30)

@@ -129,6 +129,27 @@ def test_two_views_are_no_evidence_unless_the_caller_says_so():
     assert not nothing.valid.any() and torch.isfinite(nothing.cov).all()
 
 
+def test_a_view_with_the_point_behind_it_never_agrees():
+    cams, _, xy = scene()
+    turned = cams.cam_from_world.clone()
+    turned[0] = torch.diag(torch.tensor([-1.0, 1, -1], dtype=F64)) @ turned[0]  # half a turn about its y axis
+    cams = Cameras(intrinsics=cams.intrinsics, cam_from_world=turned, distortion=cams.distortion)
+    xyz = triangulation.dlt(cams[1:], xy[:, 1:], everywhere(xy)[:, 1:])
+    seen, depth = camera.project(cams[0], xyz.reshape(1, -1, 3))
+    assert (depth < 0).all()
+    xy[:, 0] = seen.reshape(3, 5, 2)
+    found = triangulation.triangulate(cams, xy, everywhere(xy), threshold=1.0, sigma=1.0)
+    assert not found.inlier[:, 0].any()
+    assert found.inlier[:, 1:].all()
+
+
+def test_robust_points_are_the_best_ones_of_their_inliers():
+    cams, _, xy = scene(noise=8.0)
+    found = triangulation.triangulate(cams, xy, everywhere(xy), threshold=30.0, sigma=8.0)
+    best = triangulation.refine(cams, xy, found.inlier, found.xyz + 0.01)
+    torch.testing.assert_close(found.xyz, best, atol=1e-7, rtol=0)
+
+
 def test_wrong_numbers_of_cameras_are_refused():
     cams, _, xy = scene()
     with pytest.raises(ValueError, match=r"5 cameras, but xy of shape .* holds 6 views"):

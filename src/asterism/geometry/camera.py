@@ -79,8 +79,9 @@ def undistort(
 ) -> tuple[Float[Tensor, "B K 2"], Bool[Tensor, "B K"]]:
     """Rays (x / z, y / z) of pixels, and where they are valid, by Newton's method to machine precision.
 
-    Not valid: pixels that no ray of this lens reaches, far outside of the field for which its distortion
-    was fitted. Gradients are exact, since the last step alone carries them.
+    Not valid: pixels beyond the field for which the distortion was fitted, where its polynomial turns back,
+    so that no ray of the lens reaches them or several do. Gradients are exact, since the last step alone
+    carries them.
     """
     bent = affine.apply(affine.inverse(cameras.intrinsics[:, :2]), xy)
     with torch.no_grad():
@@ -96,9 +97,24 @@ def undistort(
             ray, residual = torch.where(better, trial, ray), torch.where(better, change, residual)
             damping = torch.where(better, 1, damping / 4)
         slope = _distort_jacobian(cameras, ray)
-        # beyond the radius at which the lens turns back, rays are solutions of the formula and of no lens
-        valid = (torch.linalg.det(slope) > 0) & (residual.norm(dim=-1) < close)
+        valid = _before_the_turn(cameras, ray) & (residual.norm(dim=-1) < close)
     return ray - solve2(slope, distort(cameras, ray) - bent), valid
+
+
+def _before_the_turn(cameras: Cameras, ray: Tensor) -> Tensor:
+    """Where the radial polynomial rises all the way from the axis to this ray, "B K".
+
+    Its slope is 1 + 3 k1 s + 5 k2 s^2 + 7 k3 s^3 with s = r^2: a cubic, so it is positive on the whole way if
+    it is at the end and at its own extrema, the roots of 3 k1 + 10 k2 s + 21 k3 s^2.
+    """
+    k1, k2, _, _, k3 = cameras.distortion[:, None].unbind(-1)
+    end = ray.square().sum(-1)
+    root = (100 * k2 * k2 - 252 * k1 * k3).clamp_min(0).sqrt()
+    q = -(10 * k2 + torch.where(k2 < 0, -root, root)) / 2  # the form without cancellation
+    least = torch.finfo(ray.dtype).tiny
+    at = [end, q / torch.where(k3 == 0, least, 21 * k3), 3 * k1 / torch.where(q == 0, least, q)]
+    s = torch.stack([torch.minimum(t.clamp_min(0), end) for t in at])
+    return (1 + s * (3 * k1 + s * (5 * k2 + s * 7 * k3)) > 0).all(0)
 
 
 def _ray(xyz: Tensor) -> tuple[Tensor, Tensor]:
