@@ -27,7 +27,7 @@ class Heading:
     look: NDArray[np.float32]  # CROP CROP: the mean picture, front to the right
 
 
-def chain(evidence: NDArray[np.float64], stays: NDArray[np.float64]) -> NDArray[np.float64]:
+def chain(evidence: NDArray[np.floating], stays: NDArray[np.float64]) -> NDArray[np.float64]:
     """P(sign = +1) per picture, of a two-state chain. `evidence` T: log-odds; `stays` T-1: P(same sign)."""
     n = len(evidence)
     forward, backward = np.zeros(n), np.zeros(n)  # log-odds messages
