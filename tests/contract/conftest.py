@@ -1,0 +1,105 @@
+"""Every method of the catalogue on its tiny preset, and a batch of what it learns from."""
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from asterism import catalogue
+from asterism.geometry import affine
+from asterism.geometry.coords import pixel_grid
+from asterism.methods.base import Method, Trainable
+from asterism.types import Clips, Images, LabelledImages, Struct
+
+TEMPLATE = "asterism.methods._template"
+
+
+def scene(b: int, k: int, size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
+    """Pictures with one coloured blob per keypoint, and where the blobs are: it can be learned."""
+    g = torch.Generator().manual_seed(seed)
+    h, w = size
+    grid = pixel_grid(size, like=torch.zeros(()))
+    xy = (0.25 + 0.5 * torch.rand(b, k, 2, generator=g)) * torch.tensor([w - 1.0, h - 1.0])
+    hue = torch.arange(k) * (2 * math.pi / k)
+    colour = 0.5 + 0.5 * torch.stack([(hue + t).cos() for t in (0.0, 2.1, 4.2)], dim=-1)  # K 3
+    dots = (-(grid - xy[:, :, None, None]).square().sum(-1) / (2 * (min(size) / 16) ** 2)).exp()
+    image = torch.einsum("bkhw,kc->bchw", dots, colour) + 0.1 * torch.rand(b, 3, h, w, generator=g)
+    return image.clamp(0, 1), xy
+
+
+def images(config, b: int, seed: int = 0) -> Images:
+    image, _ = scene(b, config.n_keypoints, config.input_size, seed)
+    return Images(image=image, to_source=affine.identity(b, like=image))
+
+
+def labelled_images(config, b: int, seed: int = 0) -> LabelledImages:
+    image, xy = scene(b, config.n_keypoints, config.input_size, seed)
+    every = torch.ones(xy.shape[:2], dtype=torch.bool)
+    to_source = affine.identity(b, like=image)
+    return LabelledImages(image=image, to_source=to_source, xy=xy, labelled=every, visible=every)
+
+
+def clips(config, b: int, seed: int = 0) -> Clips:
+    """Four pictures in which the blobs move, in front of a background that is known."""
+    parts = [scene(b, config.n_keypoints, config.input_size, 100 * seed + t)[0] for t in range(4)]
+    image = torch.stack(parts, dim=1)  # B T 3 H W
+    change = (image.amax(2, keepdim=True) - 0.1).clamp(0, 1)
+    to_source = affine.identity(b, like=image)[:, None].expand(b, 4, 2, 3).clone()
+    return Clips(image=image, to_source=to_source, change=change)
+
+
+MAKE: dict[type[Struct], Callable[..., Struct]] = {
+    Images: images,
+    LabelledImages: labelled_images,
+    Clips: clips,
+}
+
+
+def spoil(batch: Struct) -> Struct:
+    """The batch with its first point of its first row not labelled, and NaN where nobody may look."""
+    if not isinstance(batch, LabelledImages):
+        return batch
+    labelled, xy = batch.labelled.clone(), batch.xy.clone()
+    labelled[0, 0], xy[0, 0] = False, torch.nan
+    return replace(batch, labelled=labelled, visible=labelled, xy=xy)
+
+
+def template() -> type[Method]:
+    return importlib.import_module(TEMPLATE).BrightestSpot
+
+
+NAMES = [*catalogue.entries(), "_template"]
+
+
+@pytest.fixture(params=NAMES)
+def method_class(request) -> type[Method]:
+    return template() if request.param == "_template" else catalogue.method_class(request.param)
+
+
+@pytest.fixture
+def method(method_class) -> Method:
+    torch.manual_seed(0)
+    return method_class(method_class.presets["tiny"])
+
+
+@pytest.fixture
+def trainable(method) -> Trainable:
+    if not isinstance(method, Trainable):
+        pytest.skip("a classical method: nothing to learn")
+    return method
+
+
+@pytest.fixture
+def batch(method) -> Struct:
+    """Two rows of what the method takes."""
+    return MAKE[method.takes](method.config, 2)
+
+
+@pytest.fixture
+def lesson(trainable) -> Struct:
+    """Four rows of what the method learns from, with NaN planted."""
+    return spoil(MAKE[trainable.learns_from](trainable.config, 4))
