@@ -6,9 +6,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from asterism.engine import weights
+from asterism.engine import lesson, weights
+from asterism.io.coco import write_coco
+from asterism.io.table import KeypointTable
 from asterism.methods.base import Trainable
 from asterism.types import Images, Keypoints2D, LabelledImages, Recipe
 
@@ -78,6 +81,49 @@ class Dots:
         return LabelledImages(image=image, to_source=to_source, xy=xy, labelled=yes, visible=yes)
 
 
+class Free(Dot):
+    """The same network, learning without labels: points that follow the brightest colour, somehow."""
+
+    name = "free"
+    learns_from = Images
+    recipe = Recipe(steps=4, batch_size=4)
+
+    def forward(self, batch):
+        return super().forward(batch)
+
+    def loss(self, batch):
+        return {"size": self.forward(batch).square().mean()}
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """20 pictures of a bright dot and a dim one, in a COCO file with boxes."""
+    random = np.random.default_rng(0)
+    xy = random.uniform(10, 30, (20, 2, 2))
+    y, x = np.mgrid[:40, :44]
+    (tmp_path / "set").mkdir()
+    for n, points in enumerate(xy):
+        dots = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8) * v for (px, py), v in zip(points, (255, 120))]
+        picture = np.repeat(np.maximum(*dots).astype(np.uint8)[..., None], 3, -1)
+        Image.fromarray(picture).save(tmp_path / "set" / f"{n}.png")
+    table = KeypointTable(
+        names=("bright", "dim"),
+        images=tuple(f"{n}.png" for n in range(20)),
+        image=np.arange(20),
+        individual=np.zeros(20, np.int64),
+        xy=xy,
+        labelled=np.ones((20, 2), bool),
+        visible=np.ones((20, 2), bool),
+        score=np.ones((20, 2)),
+        box=np.tile([2.0, 2, 36, 36], (20, 1)),
+        has_box=np.ones(20, bool),
+        area=np.full(20, 1296.0),
+        sizes=((40, 44),) * 20,
+    )
+    write_coco(tmp_path / "set" / "labels.json", table)
+    return str(tmp_path / "set" / "labels.json")
+
+
 @pytest.fixture
 def dot():
     torch.manual_seed(0)
@@ -91,6 +137,8 @@ def dots():
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    """load_weights finds the small method by its name."""
+    """The catalogue's place knows the small methods by their names."""
     real = weights.method_class
-    monkeypatch.setattr(weights, "method_class", lambda name: Dot if name == "dot" else real(name))
+    small = {"dot": Dot, "free": Free}
+    for module in (weights, lesson):
+        monkeypatch.setattr(module, "method_class", lambda name: small.get(name) or real(name))

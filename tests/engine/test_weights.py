@@ -117,7 +117,7 @@ def test_a_kill_at_any_moment_leaves_the_old_folder(dot, saved, monkeypatch, at)
         dot.head.bias.fill_(7)
     with monkeypatch.context() as patch:
         patch.setattr(weights.os, "replace", counted(weights.os.replace))
-        patch.setattr(weights, "save_file", counted(weights.save_file))
+        patch.setattr(weights, "save", counted(weights.save))
         with pytest.raises(Killed):
             save_weights(saved, dot, SKELETON, {})
     assert calls == at + 1

@@ -18,7 +18,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import asterism
 from asterism.catalogue import method_class
@@ -44,7 +44,7 @@ def save_weights(
     new.mkdir(parents=True)
     # Tied weights are written once per name: safetensors refuses shared memory.
     state = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in method.state_dict().items()}
-    save_file(state, new / _WEIGHTS)
+    (new / _WEIGHTS).write_bytes(save(state))  # save_file would forbid others to read it
     about = {
         "format": FORMAT,
         "version": asterism.__version__,
