@@ -4,6 +4,8 @@ One row of Cameras per row of points. The camera looks along +z with y down; `de
 Brown, "Decentering distortion of lenses", Photogrammetric Engineering 1966; OpenCV's calib3d documentation.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -87,7 +89,9 @@ def undistort(
     with torch.no_grad():
         ray, damping = bent, torch.ones_like(bent[..., :1])
         residual = distort(cameras, ray) - bent
-        close = torch.finfo(xy.dtype).eps ** 0.5  # Newton squares an error, so the last step leaves eps of it
+        close = math.sqrt(
+            torch.finfo(xy.dtype).eps
+        )  # Newton squares an error, so the last step leaves eps of it
         for _ in range(_STEPS):
             if (residual.norm(dim=-1) < close).all():
                 break

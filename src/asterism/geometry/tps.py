@@ -5,6 +5,7 @@ f(x) = A x + t + sum_n w_n U(|x - c_n|) with U(r) = r^2 log r^2 and sum_n w_n = 
 forward in closed form; the way back is Newton's method, started from a coarse lattice when points are many.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -219,7 +220,7 @@ class ThinPlateSpline(Struct):
 
     def _unfolded(self, size: tuple[int, int], linear: Tensor) -> "ThinPlateSpline":
         """Displacements shrunk where the spline folds: weights and affine part are linear in them."""
-        per_side = 4 * round(self.control.shape[1] ** 0.5)  # four samples per control interval
+        per_side = 4 * math.isqrt(self.control.shape[1])  # four samples per control interval
         x = torch.linspace(-1, 1, per_side, device=linear.device, dtype=linear.dtype)
         grid = xy_from_xyn(torch.cartesian_prod(x, x), size).expand(len(self), -1, 2)
         least = _LEAST_AREA * affine.scale_of(linear).square()

@@ -5,6 +5,7 @@ observation of weight w has the variance sigma^2 / w; one that is not valid take
 Hartley and Zisserman, "Multiple View Geometry", 2nd ed. 2004, 12.2 (linear), 4.7 (robust), 5.2 (covariance).
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -218,7 +219,7 @@ def _minimise(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> Tens
         state = tuple(torch.where(better.reshape(-1, *[1] * (o.ndim - 1)), n, o) for n, o in zip(new, state))
         best = torch.where(better[:, None], trial, best)
         damping = torch.where(better[:, None, None], damping / 10, damping * 10)
-        if not (cost - new[0] > torch.finfo(cost.dtype).eps ** 0.5 * cost).any():
+        if not (cost - new[0] > math.sqrt(torch.finfo(cost.dtype).eps) * cost).any():
             break  # the last step, Gauss-Newton's, does the rest
     return best
 
