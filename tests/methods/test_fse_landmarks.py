@@ -1,0 +1,96 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from asterism.geometry import affine
+from asterism.methods.landmarks.fse_landmarks import FseLandmarks, FseLandmarksConfig
+from asterism.types import Images
+
+
+def tiny(**changes) -> FseLandmarks:
+    torch.manual_seed(0)
+    return FseLandmarks(replace(FseLandmarks.presets["tiny"], **changes))
+
+
+def blobs(b, size, at) -> Images:
+    """One bright blob per picture, on black."""
+    v, u = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    d = (u - at[:, 0, None, None]).square() + (v - at[:, 1, None, None]).square()
+    image = (-d / 32.0).exp()[:, None].expand(b, 3, *size)
+    return Images(image=image, to_source=affine.identity(b, like=image))
+
+
+def test_the_papers_network_has_maps_of_42_cells_from_128_pixels():
+    method = FseLandmarks(FseLandmarksConfig())
+    assert method.margin == 22
+    found = method.predict(blobs(1, (128, 128), torch.tensor([[60.0, 60.0]])))
+    assert found.maps is not None and found.maps.shape == (1, 30, 42, 42)
+    filters = (3, 20, 48, 64, 80, 256, 30)
+    want = sum(25 * a * b + 2 * b for a, b in pairwise(filters))
+    assert sum(p.numel() for p in method.parameters()) == want
+
+
+def test_cells_lie_where_the_convolutions_without_padding_look():
+    # All kernels the same and symmetric: the map must be highest where the blob is, in pixels of the picture.
+    method = tiny().eval()
+    for layer in method.net:
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+    at = torch.tensor([[31.5, 29.5], [27.5, 37.5]])
+    batch = blobs(2, (64, 64), at)
+    sharp = (method.net(batch.image) * 400).flatten(2).softmax(-1).unflatten(-1, (18, 18))
+    cells = torch.arange(18.0)
+    u, v = (sharp.sum(2) * cells).sum(-1), (sharp.sum(3) * cells).sum(-1)
+    xy = 2 * torch.stack([u, v], -1) + 0.5 + method.margin
+    torch.testing.assert_close(xy, at[:, None].expand(2, 3, 2), atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("align", ["points", "maps"])
+@pytest.mark.parametrize("diversity", ["pairwise", "pooled"])
+def test_every_form_of_the_paper_has_a_gradient(align, diversity):
+    method = tiny(align=align, diversity=diversity)
+    batch = blobs(2, (64, 64), torch.tensor([[31.5, 29.5], [27.5, 37.5]]))
+    terms = method.loss(batch)
+    assert list(terms) == ["align", "diversity"]
+    for term in terms.values():
+        (gradient,) = torch.autograd.grad(term, method.net[0].weight, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
+def test_still_views_of_one_picture_align_at_once():
+    still = {"displacement": 0.0, "rotation": 0.0, "scale": 0.0, "shift": 0.0}
+    batch = blobs(2, (64, 64), torch.tensor([[31.5, 29.5], [27.5, 37.5]]))
+    assert tiny(align="points", **still).loss(batch)["align"].item() == pytest.approx(0, abs=1e-3)
+    # The maps' form keeps both variances: uniform maps of 18 cells have 2 * 2 * (18^2 - 1) / 12.
+    method = tiny(align="maps", **still)
+    torch.nn.init.zeros_(method.net[-1].weight)
+    assert method.loss(batch)["align"].item() == pytest.approx(4 * (18**2 - 1) / 12, rel=1e-3)
+
+
+def wander(method: FseLandmarks, at: Tensor) -> float:
+    """How far the point strays from its usual place on the blob, as a share of how far the blob goes."""
+    offset = method.predict(blobs(len(at), (44, 44), at)).xy[:, 0] - at
+    return float((offset - offset.mean(0)).norm(dim=-1).mean() / (at - at.mean(0)).norm(dim=-1).mean())
+
+
+def test_one_point_learns_to_follow_a_blob():
+    torch.manual_seed(0)
+    method = tiny(n_keypoints=1, widths=(8, 8), diversity_weight=0.0, rotation=30.0, shift=0.15)
+    optimiser = torch.optim.Adam(method.parameters(), lr=5e-3)
+    at = 14 + 14 * torch.rand(64, 2)
+    not_seen = at[48:]
+    assert wander(method, not_seen) > 0.8
+    for i in range(40):
+        batch = blobs(8, (44, 44), at[torch.arange(8) + 8 * (i % 6)])
+        optimiser.zero_grad()
+        torch.stack(list(method.loss(batch).values())).sum().backward()
+        optimiser.step()
+    assert wander(method, not_seen) < 0.5
+
+
+def test_an_unknown_form_is_refused_by_name():
+    with pytest.raises(ValueError, match="align: wanted points or maps, got dense"):
+        tiny(align="dense")
