@@ -31,13 +31,18 @@ def asterism(*words, cwd=None, **environment):
     )
 
 
-def refused(done, *words):
-    """The request was wrong: exit code 2, a message that holds these words, no traceback, nothing printed."""
-    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    for word in words:
-        assert word in done.stderr, done.stderr
+@pytest.fixture
+def refused(capsys):
+    """Call with a command line: exit code 2, a message with these words, no traceback, nothing printed."""
+
+    def check(line, *words):
+        assert main(list(map(str, line))) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and "Traceback" not in err
+        for word in words:
+            assert word in err, err
+
+    return check
 
 
 @pytest.fixture
@@ -172,28 +177,37 @@ def test_importing_the_package_costs_next_to_nothing():
         (["demo", "--minutes", "-1"], ["--minutes"]),
     ],
 )
-def test_a_wrong_request_is_refused_before_anything_is_written(words, said, empty):
-    refused(asterism(*words), *said)
+def test_a_wrong_request_is_refused_before_anything_is_written(words, said, empty, refused):
+    refused(words, *said)
     assert list(empty.iterdir()) == []
 
 
-def test_a_folder_without_pictures(empty):
+def test_a_process_ends_with_the_exit_code_and_no_traceback(empty):
     (empty / "none").mkdir()
-    refused(asterism("discover", "none", "-k", "4", "-o", "run"), "none")
-    refused(asterism("train", "stacked-hourglass", "none", "-o", "run"), "none")
+    done = asterism("discover", "none", "-k", "4", "-o", "run", cwd=empty)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("asterism: ") and "none" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_folder_without_pictures(empty, refused):
+    (empty / "none").mkdir()
+    refused(["discover", "none", "-k", "4", "-o", "run"], "none")
+    refused(["train", "stacked-hourglass", "none", "-o", "run"], "none")
     assert not (empty / "run").exists()
 
 
-def test_a_file_that_is_no_picture(empty):
+def test_a_file_that_is_no_picture(empty, refused):
     (empty / "pictures").mkdir()
-    (empty / "pictures" / "a.png").write_bytes(b"not a picture at all")
-    refused(asterism("discover", "pictures", "-k", "4", "-o", "run"), "a.png")
+    for name in "acd":
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(empty / "pictures" / f"{name}.png")
+    (empty / "pictures" / "b.png").write_bytes(b"not a picture at all")
+    refused(["discover", "pictures", "-k", "4", "-o", "run"], "b.png")
     assert not (empty / "run").exists()
 
 
-def test_a_clip_without_frames(empty):
+def test_a_clip_without_frames(empty, refused):
     (empty / "clip.mp4").write_bytes(b"")
-    refused(asterism("discover", "clip.mp4", "-k", "4", "-o", "run"), "clip.mp4")
+    refused(["discover", "clip.mp4", "-k", "4", "-o", "run"], "clip.mp4")
     assert not (empty / "run").exists()
 
 
@@ -222,9 +236,9 @@ def coco(folder, **change):
     ("change", "field"),
     [({"keypoints": [5, 5, 2]}, "keypoints"), ({"keypoints": [float("nan"), 5, 2, 1, 1, 2]}, "keypoints")],
 )
-def test_labels_that_do_not_fit(change, field, empty):
+def test_labels_that_do_not_fit(change, field, empty, refused):
     coco(empty, **change)
-    refused(asterism("train", "stacked-hourglass", "labels.json", "-o", "run"), "labels.json", field)
+    refused(["train", "stacked-hourglass", "labels.json", "-o", "run"], "labels.json", field)
     assert not (empty / "run").exists()
 
 

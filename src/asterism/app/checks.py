@@ -7,7 +7,7 @@ from pathlib import Path
 from asterism.errors import RequestError
 
 
-def positive(option: str, value: float | None, largest: float = math.inf) -> None:
+def positive(option: str, value: float | int | None, largest: float | int = math.inf) -> None:
     """Raises RequestError unless `value` is None or a finite number above zero and at most `largest`."""
     if value is None:
         return

@@ -30,6 +30,7 @@ def run(args: Args) -> int:
     folder = checks.new_run(args.output, "demo")
     from asterism.data.sources import open_data
     from asterism.engine.discover import discover
+    from asterism.io.atomic import write_text
     from asterism.io.keypoints import read_keypoints
     from asterism.viz.discovered import write_discovered
 
@@ -38,5 +39,6 @@ def run(args: Args) -> int:
     )
     table = read_keypoints(folder / "keypoints.csv")
     written = write_discovered(folder, open_data(_CLIP), table, report)
+    write_text(folder / "report.json", show.as_json(report))
     print(show.as_json(report) if args.json else show.as_report(report, [folder / "keypoints.csv", *written]))
     return 0

@@ -17,8 +17,10 @@ from asterism.viz import draw
 from asterism.viz.draw import Picture
 
 _FPS = 25.0  # of an overlay clip whose source does not say its own
+_SMALL = 400  # pictures whose longer side is shorter are enlarged by a whole factor
 _CELL = 320  # longer side of one picture of a sheet
-_CLOSE = 1.6  # how much larger a close-up is than the box of its points
+_CLOSE = 2.0  # how much larger a close-up is than the largest box of points on its sheet
+_LEAST = 0.3  # and at least this share of the picture: points that huddle should be seen to do so
 
 
 def rows_by_picture(images: ImageSet, table: KeypointTable) -> dict[int, NDArray[np.int64]]:
@@ -36,18 +38,15 @@ def rows_by_picture(images: ImageSet, table: KeypointTable) -> dict[int, NDArray
     return {picture: np.array(rows) for picture, rows in found.items()}
 
 
-def painted(
-    picture: Picture, table: KeypointTable, rows: NDArray[np.int64], *, names: bool = False
-) -> Picture:
-    """The picture with the points of these rows."""
+def painted(picture: Picture, table: KeypointTable, rows: NDArray[np.int64]) -> Picture:
+    """The picture with the points of these rows; a small picture is enlarged, so that they can be seen."""
+    size = picture.shape[:2]
+    if max(size) < _SMALL:
+        picture = draw.fit(picture, max(size) * (_SMALL // max(size) + 1))
     for row in rows.tolist():
+        xy = draw.moved(table.xy[row], size, picture.shape[:2])
         picture = draw.points(
-            picture,
-            table.xy[row],
-            shown=table.labelled[row],
-            score=table.score[row],
-            edges=table.edges,
-            names=table.names if names else (),
+            picture, xy, shown=table.labelled[row], score=table.score[row], edges=table.edges
         )
     return picture
 
@@ -56,7 +55,7 @@ def overlays(images: ImageSet, table: KeypointTable) -> Iterator[Picture]:
     """Every picture in order with its points, one in memory at a time."""
     rows = rows_by_picture(images, table)
     for index, picture in enumerate(images):
-        yield painted(picture, table, rows[index]) if index in rows else picture
+        yield painted(picture, table, rows.get(index, np.empty(0, np.int64)))
 
 
 def write_overlays(images: ImageSet, table: KeypointTable, folder: Path) -> list[Path]:
@@ -113,14 +112,21 @@ def close_ups(
 ) -> Picture:
     """A sheet of the objects alone: a square around each individual's points, large enough to judge them."""
     rows, cells = rows_by_picture(images, table), []
-    for index, picture in picked(images, [i for i in pictures if i in rows]):
-        for row in rows[index].tolist():
-            if not table.labelled[row].any():
-                continue
-            left, top, right, bottom = _square(table.xy[row][table.labelled[row]], picture.shape[:2])
+    chosen = [i for i in pictures if i in rows and table.labelled[rows[i]].any()]
+    widest = max((_extent(table, row) for i in chosen for row in rows[i].tolist()), default=0.0)
+    for index, picture in picked(images, chosen):
+        for row in rows[index][table.labelled[rows[index]].any(1)].tolist():
+            xy = table.xy[row][table.labelled[row]]
+            left, top, right, bottom = _square((xy.min(0) + xy.max(0)) / 2, widest, picture.shape[:2])
             part = np.ascontiguousarray(picture[top:bottom, left:right])
             cells.append(_cell(part, table, np.array([row]), images.name(index), (left, top)))
     return draw.contact_sheet(cells, columns)
+
+
+def _extent(table: KeypointTable, row: int) -> float:
+    """The longer side of the box of a row's points; 0 for none."""
+    xy = table.xy[row][table.labelled[row]]
+    return float(np.ptp(xy, axis=0).max()) if len(xy) else 0.0
 
 
 def _cell(
@@ -138,11 +144,10 @@ def _cell(
     return draw.caption(cell, Path(name).name)
 
 
-def _square(xy: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """left, top, right, bottom of a square around the points, inside a picture of `size` (h, w)."""
+def _square(middle: NDArray[np.float64], widest: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of a close-up around `middle`, inside a picture of `size` (h, w)."""
     h, w = size
-    side = min(max(32.0, _CLOSE * float(np.ptp(xy, axis=0).max())), min(h, w))
-    middle = (xy.min(0) + xy.max(0)) / 2
-    left = int(np.clip(round(middle[0] - side / 2), 0, w - int(side)))
-    top = int(np.clip(round(middle[1] - side / 2), 0, h - int(side)))
-    return left, top, left + int(side), top + int(side)
+    side = int(min(max(_LEAST * min(h, w), _CLOSE * widest), min(h, w)))
+    left = int(np.clip(round(middle[0] - side / 2), 0, w - side))
+    top = int(np.clip(round(middle[1] - side / 2), 0, h - side))
+    return left, top, left + side, top + side

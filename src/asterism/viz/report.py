@@ -57,7 +57,12 @@ def _embedded(picture: Picture) -> str:
 def _table(numbers: Mapping[str, Any]) -> str:
     rows = []
     for name, value in numbers.items():
-        cell = _table(value) if isinstance(value, Mapping) else html.escape(_word(value))
+        if isinstance(value, Mapping):
+            cell = _table(value)
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+            cell = "".join(map(_table, value))
+        else:
+            cell = html.escape(_word(value))
         rows.append(f"<tr><td>{html.escape(str(name).replace('_', ' '))}</td><td>{cell}</td></tr>")
     return "<table>" + "".join(rows) + "</table>"
 
