@@ -72,14 +72,15 @@ def _pictures(
     assert images.table is not None
     labelled = labelled_pictures(images.table)
     same = info["data"]["fingerprint"] == images.fingerprint()
-    fresh = split(labelled, seed=info["seed"])
-    if same and info["split"] is not None and not everything:
-        return np.array(info["split"]["train"]), np.array(info["split"]["test"]), ""
-    if same and everything:
-        return fresh.train, labelled, "the pictures it was trained on are among those it is tested on"
-    supervised = info.get("mean_shape") is not None
     warning = "" if same else "other data than those of the run"
-    return fresh.train, labelled if supervised or everything else fresh.test, warning
+    if same and info["split"] is not None and not everything:
+        return np.array(info["split"]["train"]), np.array(info["split"]["test"]), warning
+    if info["mean_shape"] is None:  # nothing was learned from labels, but the head will be
+        fresh = split(labelled, seed=info["seed"])
+        return fresh.train, fresh.test, warning
+    if same:
+        warning = "the pictures it was trained on are among those it is tested on"
+    return labelled[:0], labelled, warning
 
 
 def measure_detector(
