@@ -6,10 +6,10 @@ PY := .venv/bin/python
 
 .PHONY: demo test lint install clean
 demo: .venv/.installed
-	.venv/bin/asterism demo -o demo
+	.venv/bin/asterism demo
 
 test: lint
-	$(PY) -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 lint: .venv/.installed
 	.venv/bin/ruff check .
@@ -25,4 +25,4 @@ install: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv demo build dist src/*.egg-info
+	rm -rf .venv build dist src/*.egg-info
