@@ -5,7 +5,7 @@ Importing this is cheap. A name below is imported from its module when it is fir
     open_data(what)        pictures, labels and clips behind a path or world:NAME, as an ImageSet
     discover(data, k, run) keypoints without labels, and a report on them
     train_on, predict_to, evaluate_run   what the verbs train, predict and evaluate do
-    load(run)              (method, skeleton) of a folder of weights
+    load(folder)           (method, skeleton) of a folder of weights, such as RUN/best
     list_methods()         the catalogue by name; method_class(name) is the class of one
 """
 

@@ -45,7 +45,7 @@ def new_run(run: Path | None, otherwise: str, resume: bool = False) -> Path:
         )
     if is_run and not resume:
         raise RequestError(
-            f"-o {run}: holds a run already; add --resume to go on with it, or name another folder"
+            f"-o {run}: holds a run already; name another folder (train goes on with --resume)"
         )
     if not is_run and run.is_dir() and any(run.iterdir()):
         raise RequestError(f"-o {run}: this folder holds other files; name a new or an empty folder")
