@@ -91,11 +91,11 @@ def decoders(run: Path, data: str) -> dict[str, float]:
     errors: dict[str, list[np.ndarray]] = {name: [] for name in codecs}
     keep = []
     from asterism.data.crops import Crops
-    from asterism.types import Images, Struct
+    from asterism.types import Images
 
     crops = Crops(images, look.frames, view.size)
     for start in range(0, len(crops), 32):
-        batch = Struct.cat([crops[i] for i in range(start, min(start + 32, len(crops)))])
+        batch = Images.cat([crops[i] for i in range(start, min(start + 32, len(crops)))])
         maps = method.predict(Images(image=batch.image, to_source=batch.to_source)).maps
         truth = look.labels.xy[start : start + len(batch)]
         labelled = look.labels.labelled[start : start + len(batch)]

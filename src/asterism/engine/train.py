@@ -55,8 +55,7 @@ def train(
     recipe = recipe or method.recipe
     where = pick_device(device)
     half = where.type == "cuda" and torch.cuda.is_bf16_supported()
-    # Channels last: 1.4 times as fast on a CPU as the default layout, and what tensor cores want.
-    method = method.to(where, memory_format=torch.channels_last).train()
+    method = channels_last(method.to(where).train())
     with (
         team(where) as processes,
         interruptible() as asked,
@@ -85,6 +84,14 @@ def train(
         with closing(stream(samples, loop.step, recipe.batch_size, seed, *place, threads)) as batches:
             loop.go(batches, where)
     return {"steps": loop.step, "seconds": loop.seconds(), "samples": len(samples), **loop.terms}
+
+
+def channels_last(method: Trainable) -> Trainable:
+    """Convolutions in the layout that is 1.4 times as fast on a CPU, and that tensor cores want."""
+    for parameter in method.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return method
 
 
 def train_on(

@@ -137,12 +137,13 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         return self._readout(self._layers(batch.image, batch.change))
 
     def decode(self, raw: Raw, batch: Images) -> Keypoints2D:
-        """Means of the chosen heatmaps; the score is the presence."""
+        """Means of the chosen heatmaps; the score is the presence, less where the heatmap is spread out."""
         turn = batch.to_source[:, None, :, :2]
         cov = raw.cov[:, self.chosen]
+        wide = cov.diagonal(dim1=-2, dim2=-1).sum(-1) / (2 * (self.config.sigma * self.unit) ** 2)
         return Keypoints2D(
             xy=affine.apply(batch.to_source, raw.xy[:, self.chosen]),
-            score=raw.presence[:, self.chosen],
+            score=raw.presence[:, self.chosen] * (-wide).exp(),
             cov=turn @ cov @ turn.mT,
             maps=raw.prob[:, self.chosen],
         )
