@@ -59,6 +59,6 @@ def write(name: str, figures: dict[str, Any], *, seeds: list[int], note: str = "
 
 def asterism(*words: str) -> dict[str, Any]:
     """One command of the product with --json; its answer."""
-    told = [sys.executable, "-m", "asterism.app.cli", *words, "--json"]
+    told = [str(Path(sys.executable).parent / "asterism"), *words, "--json"]
     done = subprocess.run(told, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
