@@ -19,7 +19,7 @@ Departs from the paper:
   with it a share of the probability everywhere. The public re-implementation has one.
 - both views are random thin-plate splines of the same picture (the re-implementation warps by affine maps
   alone, and the first view hardly); their strengths, the weights of the terms and the block of 4 cells are
-  not from the paper's text. Distances are in cells, blocks do not overlap and are summed.
+  not from the paper's text. The unit of length is the map's shorter side; blocks do not overlap.
 - no weight decay; Adam at 1e-3 with cosine decay, batches of 16.
 - the score (share of the probability in the best block) and the covariance are ours.
 - no photometric change, as in the paper. The convolutions are not padded, as in the paper: points cannot lie
@@ -65,7 +65,7 @@ class FseLandmarksConfig:
     diversity: str = "pooled"
     block: int = 4  # cells, of the pooled diversity and of the score
     align_weight: float = 1.0
-    diversity_weight: float = 500.0  # of the re-implementation; distances are in cells, hence so large
+    diversity_weight: float = 0.28  # 500 / 42^2: the re-implementation's, whose unit is a cell of 42
     grid: int = 5  # control points per side
     displacement: float = 0.04
     rotation: float = 15.0
@@ -130,6 +130,7 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
         c, b = self.config, len(batch)
         first, second = self._warp(batch.image), self._warp(batch.image)
         raw = self._readout(torch.cat([warp_image(batch.image, first), warp_image(batch.image, second)]))
+        side = min(raw.prob.shape[2:])
 
         def move(uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
             """Cells of the first view to cells of the second: g = g2 o g1^-1."""
@@ -137,7 +138,7 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
             return uv_from_xy(second.points(first.inverse_points(xy)) - self.margin, STRIDE)
 
         return {
-            "align": c.align_weight * ALIGN[c.align](raw.prob[:b], raw.prob[b:], move),
+            "align": c.align_weight * ALIGN[c.align](raw.prob[:b], raw.prob[b:], move) / side**2,
             "diversity": c.diversity_weight * DIVERSITY[c.diversity](raw.prob, c.block),
         }
 
