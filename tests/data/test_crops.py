@@ -118,3 +118,14 @@ def test_pictures_are_read_once_while_they_fit(Held, frames):
         for index in range(4):
             crops[(epoch, index)]
     assert images.reads == 4
+
+
+def test_a_picture_without_background_among_others_has_no_change(Held, frames):
+    still = np.full((20, 20, 3), 100, np.uint8)
+    at = frames([[9.5, 9.5]] * 2, [10.0] * 2, [0.0] * 2, rows=False, backgrounds=(still,))
+    at.background[1] = -1
+    crops = Crops(Held([still + 51, still + 51]), at, (10, 10))
+    both = Images.cat([crops[0], crops[1]])
+    assert both.change is not None
+    torch.testing.assert_close(both.change[0], torch.full((1, 10, 10), 0.2))
+    assert both.change[1].abs().max() == 0

@@ -125,3 +125,14 @@ def test_rows_come_back_in_the_order_of_the_frames(far, monkeypatch):
     one = predicting.keypoints(method, images, look.frames, view.size, device="cpu")
     two = predicting.keypoints(method, images, backwards, view.size, device="cpu")
     np.testing.assert_allclose(one, two[::-1], atol=1e-4)
+
+
+def test_a_lone_point_without_a_box_has_no_pck(far):
+    images, good = far
+    table = images.table
+    table.has_box[:] = False
+    table.labelled[:, 1] = False
+    view = View(kind="whole", size=(64, 64), memory=Memory())
+    answer = measure_detector(Seer(SeerConfig()), view, images, good, np.zeros((2, 2)), 0, "cpu")
+    assert answer["pck_0.1"] is None and answer["mean_px"] < 0.5
+    assert answer["per_point_px"]["dim"] is None

@@ -112,7 +112,9 @@ def _errors(xy: Float[np.ndarray, "N K 2"], labels: Labels, seed: int) -> dict[s
     distance = pixel.distances(xy, labels.xy, labels.labelled)
     random = np.random.default_rng(seed)
     numbers = asdict(pixel.summarise(distance, labels.labelled, random, labels.image))
-    return numbers | {"pck_0.1": pixel.pck(distance, labels.labelled, labels.normaliser)["0.1"]}
+    sized = (labels.labelled & (labels.normaliser > 0)[:, None]).any()  # a lone point without a box is not
+    pck = pixel.pck(distance, labels.labelled, labels.normaliser)["0.1"] if sized else None
+    return numbers | {"pck_0.1": pck}
 
 
 def measure_landmarks(

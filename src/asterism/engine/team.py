@@ -65,6 +65,11 @@ class Team:
         return shared.tolist()
 
 
+def leads() -> bool:
+    """Whether this process writes run.json: the first that torchrun started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
     """Join the processes that torchrun started; a group that exists already is used and left standing."""

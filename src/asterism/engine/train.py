@@ -18,7 +18,7 @@ from asterism.engine.lesson import lesson_of, trainable
 from asterism.engine.loop import Loop
 from asterism.engine.optim import forward_in_bfloat16
 from asterism.engine.runs import Run
-from asterism.engine.team import pick_device, team
+from asterism.engine.team import leads, pick_device, team
 from asterism.engine.view import write_view
 from asterism.errors import RequestError
 from asterism.methods.base import Trainable
@@ -122,7 +122,7 @@ def train_on(
         asked = _asked_before(folder, asked, images)
     wanted = {key: asked[key] for key in ("seed", "frame", "objects")}
     lesson = lesson_of(cls, asked["preset"], images, data, **wanted)
-    if not again:
+    if not again and leads():
         recipe = replace(cls.recipe, steps=steps or cls.recipe.steps)
         folder.start({**asked, "recipe": asdict(recipe), **lesson.about})
         write_view(folder, lesson.view)
