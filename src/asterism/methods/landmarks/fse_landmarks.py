@@ -7,7 +7,7 @@ on single photographs without any label finds points that sit on parts and stay 
 James Thewlis, Hakan Bilen, Andrea Vedaldi, Unsupervised Learning of Object Landmarks by Factorized Spatial
 Embeddings, ICCV 2017, https://arxiv.org/abs/1705.02193.
 
-    section 3.1, detector as mean of a softmax map   -> _readout
+    section 3.1, detector as mean of a softmax map   -> forward
     section 3.2, alignment of points                 -> losses.equivariance.align_points
     section 3.2, alignment of probability maps       -> losses.equivariance.align_maps
     section 3.2, diversity, pairwise                 -> losses.equivariance.diversity_pairwise
@@ -112,7 +112,8 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
         return KERNEL // 2 * (1 + STRIDE * len(self.config.widths))
 
     def forward(self, batch: Images) -> Raw:
-        return self._readout(batch.image)
+        xy, cov, prob = soft_argmax(self.net(batch.image), 1.0, STRIDE)
+        return Raw(xy=xy + self.margin, cov=cov, prob=prob)
 
     def decode(self, raw: Raw, batch: Images) -> Keypoints2D:
         """Means of the maps; the score is the share of the probability in the best block."""
@@ -129,7 +130,8 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
     def loss(self, batch: Images) -> dict[str, Tensor]:
         c, b = self.config, len(batch)
         first, second = self._warp(batch.image), self._warp(batch.image)
-        raw = self._readout(torch.cat([warp_image(batch.image, first), warp_image(batch.image, second)]))
+        views = torch.cat([warp_image(batch.image, first), warp_image(batch.image, second)])
+        raw = self.forward(Images(image=views, to_source=torch.cat([batch.to_source] * 2)))
         side = min(raw.prob.shape[2:])
 
         def move(uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
@@ -141,11 +143,6 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
             "align": c.align_weight * ALIGN[c.align](raw.prob[:b], raw.prob[b:], move) / side**2,
             "diversity": c.diversity_weight * DIVERSITY[c.diversity](raw.prob, c.block),
         }
-
-    def _readout(self, image: Float[Tensor, "B 3 H W"]) -> Raw:
-        """Softmax maps, their means and covariances."""
-        xy, cov, prob = soft_argmax(self.net(image), 1.0, STRIDE)
-        return Raw(xy=xy + self.margin, cov=cov, prob=prob)
 
     def _warp(self, image: Float[Tensor, "B 3 H W"]) -> ThinPlateSpline:
         c = self.config
@@ -180,7 +177,9 @@ def _align_points(prob: Tensor, prob_warped: Tensor, move: Move) -> Tensor:
     """Between means; points that the warp takes off the map do not count."""
     h, w = prob.shape[2:]
     cells = pixel_grid((h, w), like=prob).flatten(0, 1)
-    moved, found = move(prob.flatten(2) @ cells), prob_warped.flatten(2) @ cells
+    # Written out, not as a matmul: autocast would round the coordinates to half precision.
+    first, found = ((p.flatten(2)[..., None] * cells).sum(2) for p in (prob, prob_warped))
+    moved = move(first)
     inside = ((moved >= 0) & (moved <= cells[-1])).all(-1)
     return equivariance.align_points(moved, found, inside)
 

@@ -94,13 +94,13 @@ class StackedHourglass(Trainable[Images, Raw, Keypoints2D]):
 
     def decode(self, raw: Raw, batch: Images) -> Keypoints2D:
         """DARK on the last stack's maps; the score is the highest cell."""
-        return self.codec.decode(raw[-1].float(), batch.to_source)
+        return self.codec.decode(raw[-1], batch.to_source)
 
     def loss(self, batch: LabelledImages) -> dict[str, Tensor]:
         raw = self.forward(batch)
         target = self.codec.encode(batch.xy, (raw[0].shape[2], raw[0].shape[3]))
         energy = math.pi * self.config.sigma**2  # of a Gaussian: the sum of its squares
         return {
-            f"stack {i}": squared(maps.float(), target, batch.labelled, self.config.balance) / energy
+            f"stack {i}": squared(maps, target, batch.labelled, self.config.balance) / energy
             for i, maps in enumerate(raw, start=1)
         }
