@@ -42,7 +42,7 @@ def _entry(path: Path) -> Entry:
     for node in tree.body:
         if not isinstance(node, ast.ClassDef):
             continue
-        found = {k: "" for k in _CONSTANTS + _NAMES}
+        found = dict.fromkeys(_CONSTANTS + _NAMES, "")
         for line in node.body:
             if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
                 continue
@@ -71,7 +71,9 @@ def entry(name: str) -> Entry:
     if name in entries():
         return entries()[name]
     near = difflib.get_close_matches(name, entries(), n=3, cutoff=0.4) or list(entries())
-    raise RequestError(f"no method is called '{name}'; did you mean {' or '.join(near)}? See: asterism methods")
+    raise RequestError(
+        f"no method is called '{name}'; did you mean {' or '.join(near)}? See: asterism methods"
+    )
 
 
 def method_class(name: str) -> "type[Method]":

@@ -33,4 +33,6 @@ class MissingExtra(RequestError):
     """An optional package is not installed; the message says which extra to install."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs {package}, which is not installed: pip install "asterism[{extra}]"')
+        super().__init__(
+            f'{purpose} needs {package}, which is not installed: pip install "asterism[{extra}]"'
+        )

@@ -33,6 +33,11 @@ class ImageSet(ABC):
     def picture(self, index: int) -> Picture:
         """Picture `index` in RGB. Raises BadImage or BadVideo with the file's name."""
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        """(h, w) of picture `index`; sets that know it without decoding say so."""
+        h, w = self.picture(0 if self.is_clip else index).shape[:2]
+        return h, w
+
     @abstractmethod
     def name(self, index: int) -> str:
         """What picture `index` is called in results: its file, or clip.mp4#12."""

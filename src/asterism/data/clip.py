@@ -32,6 +32,9 @@ class Clip(ImageSet):
     def picture(self, index: int) -> Picture:
         return self.video.frames([range(len(self))[index]])[0]
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return self.video.size
+
     def name(self, index: int) -> str:
         return f"{self.path}#{index}"
 

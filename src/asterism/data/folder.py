@@ -7,7 +7,7 @@ from pathlib import Path
 from asterism.data.base import ImageSet, Picture
 from asterism.data.tables import hash_of, skeleton_of
 from asterism.errors import BadAnnotation, RequestError
-from asterism.io.images import IMAGE_SUFFIXES, read_image
+from asterism.io.images import IMAGE_SUFFIXES, image_size, read_image
 from asterism.io.table import KeypointTable
 
 
@@ -34,6 +34,9 @@ class PictureFiles(ImageSet):
 
     def picture(self, index: int) -> Picture:
         return read_image(self._files[index])
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return image_size(self._files[index])
 
     def name(self, index: int) -> str:
         return self._files[index]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from asterism.data.base import ImageSet, Picture
 
 MEDIAN_OF = 31  # pictures whose median is the background: odd, and small enough for 4K clips in memory
-MOST_NOISE = 15.0  # grey levels: compressed clips of a still camera have 2 to 5, a panning one 20 and more
+MOST_NOISE = 8.0  # grey levels: real clips of a still camera have 2 to 6, generated panning ones 9 to 15
 WORKING_SIDE = 192  # longest side on which moments are taken
 
 
@@ -26,6 +26,16 @@ class Background:
     level: float  # grey levels: half weight at this difference
     noise: float  # grey levels: the usual difference of a pixel from its background
     shrink: int  # whole factor from source pixels to the working size
+    samples: NDArray[np.float32]  # n h w: differences of the pictures it was made from, working size
+
+    def weights(self) -> NDArray[np.float32]:
+        """n h w: foreground weights of the samples."""
+        return weighted(self.samples, self)
+
+    @property
+    def share(self) -> float:
+        """Median share of a picture that is foreground."""
+        return float(np.median(self.weights().mean(axis=(1, 2))))
 
 
 def difference(a: Picture, b: Picture) -> NDArray[np.uint8]:
@@ -75,7 +85,7 @@ def background_of(median: Picture, some: list[Picture], shrink: int) -> Backgrou
     values = np.stack([shrunk(difference(picture, median), shrink) for picture in some])
     noise = float(np.median(values)) + 1.0  # most of the differences are the still background's
     level = max(otsu(values[values > noise]) if (values > noise).any() else 255.0, 6.0 * noise)
-    return Background(picture=median, level=level, noise=noise, shrink=shrink)
+    return Background(picture=median, level=level, noise=noise, shrink=shrink, samples=values)
 
 
 def _chosen(images: ImageSet, wanted: set[int]) -> Iterable[Picture]:

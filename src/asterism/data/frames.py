@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asterism.data.base import FrameTable, ImageSet, Picture
-from asterism.data.foreground import MOST_NOISE, Background, background_of, estimate_background, foreground
+from asterism.data.foreground import MOST_NOISE, Background, background_of, estimate_background
 from asterism.data.heading import find_heading
 from asterism.data.moments import REACH, Blobs, Follower, count_objects
 from asterism.errors import RequestError
@@ -81,12 +81,11 @@ def _of_boxes(table: KeypointTable) -> FrameTable:
 def _whole(images: ImageSet, why: str) -> FrameTable:
     """Whole pictures; a still scene keeps its background, so that what changes in it can be seen."""
     n = len(images)
-    sizes = np.array([images.picture(j).shape[:2] for j in ([0] * n if images.is_clip else range(n))])
-    sizes = sizes.reshape(n, 2)
+    sizes = np.array([images.picture_size(j) for j in range(n)]).reshape(n, 2)
     backgrounds, which = [], np.full(n, -1)
     for members in _scenes(images):
         still = estimate_background(_Scene(images, members))
-        if still is not None and _is_still(images, members, still):
+        if still is not None and still.noise <= MOST_NOISE and still.share < _MOST:
             which[members] = len(backgrounds)
             backgrounds.append(still.picture)
     one_each = FrameTable(
@@ -103,13 +102,6 @@ def _whole(images: ImageSet, why: str) -> FrameTable:
         backgrounds=tuple(backgrounds),
     )
     return _with_rows(one_each, images.table)
-
-
-def _is_still(images: ImageSet, members: NDArray, background: Background) -> bool:
-    if background.noise > MOST_NOISE:
-        return False
-    some = members[np.unique(np.linspace(0, len(members) - 1, 9).round().astype(int))]
-    return float(np.median([foreground(images.picture(int(j)), background).mean() for j in some])) < _MOST
 
 
 # --------------------------------------------------------------------------------------------------- moments
@@ -164,27 +156,22 @@ def _moments(
                 still = background_of(memory.background, list(scene), 1 + max(first.shape) // 256)
         if still is None:
             return None, "fewer than five pictures of one size, so there is no background to stand out from"
-        seen = count_objects(foreground(scene.picture(int(j)), still) for j in _some(len(scene)))
+        seen = count_objects(still.weights())
         follower = Follower(still, objects or max(seen, 1), scene.is_clip)
         for picture in scene:
             follower.add(picture)
         blobs = follower.blobs()
-        if not sure and (why := _judge(blobs, scene, still)):
+        if not sure and (why := _judge(blobs, still)):
             return None, why
         parts.append((members, blobs, still.picture))
     return _joined(images, parts, memory), ""
 
 
-def _some(n: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, n - 1, 40).round().astype(np.int64))
-
-
-def _judge(blobs: Blobs, scene: ImageSet, still: Background) -> str:
+def _judge(blobs: Blobs, still: Background) -> str:
     """Why these blobs are no objects worth a frame; empty when they are."""
-    share = float(np.median([foreground(scene.picture(int(j)), still).mean() for j in _some(len(scene))]))
-    if share > _MOST or still.noise > MOST_NOISE:
+    if still.share > _MOST or still.noise > MOST_NOISE:
         return "most of the picture differs from the median picture: the camera moves or the scene changes"
-    if share < _LEAST or blobs.found.mean() < 0.5:
+    if still.share < _LEAST or blobs.found.mean() < 0.5:
         return "hardly anything stands out from the background"
     if blobs.border[blobs.found].mean() > 0.5:
         return "what moves touches the edge of the picture: no whole object is seen"

@@ -30,6 +30,9 @@ class Subset(ImageSet):
     def picture(self, index: int) -> Picture:
         return self.images.picture(int(self.indices[index]))
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return self.images.picture_size(int(self.indices[index]))
+
     def name(self, index: int) -> str:
         return self.images.name(int(self.indices[index]))
 

@@ -29,7 +29,6 @@ from asterism.methods.base import Trainable
 from asterism.types import Clips, LabelledImages
 
 DEFAULT_K = 8
-MOST_CROPS = 2500  # kept in memory: 41 MB at 64 x 64, 160 MB at 128 x 128
 _TRIES = 2
 
 
@@ -72,7 +71,7 @@ def discover(
     folder = Run(run)
     folder.start(_about(data, images, name, learner, view.as_json(), seed, minutes))
     write_view(folder, view)
-    crops = gather(images, frames, learner.config.input_size, MOST_CROPS, learner.learns_from is Clips)
+    crops = gather(images, frames, learner.config.input_size, clips=learner.learns_from is Clips)
     attempts: list[Attempt] = []
     for turn in range(_TRIES):
         place = folder if turn == 0 else Run(run / f"try{turn + 1}")

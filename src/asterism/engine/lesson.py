@@ -19,7 +19,7 @@ from asterism.errors import RequestError
 from asterism.geometry import affine
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Trainable
-from asterism.types import Images, LabelledImages, Skeleton
+from asterism.types import Clips, Images, LabelledImages, Skeleton
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ def trainable(name: str, preset: str) -> type[Trainable]:
     """The class. Raises RequestError when it does not learn, learns from no pictures, or lacks the preset."""
     cls = method_class(name)
     if not issubclass(cls, Trainable):
-        raise RequestError(f"{name} has nothing to learn; use it at once: asterism predict {name} ...")
-    if cls.learns_from not in (Images, LabelledImages):
+        raise RequestError(f"{name} has nothing to learn")
+    if cls.learns_from not in (Images, LabelledImages, Clips):
         raise RequestError(f"{name} learns from {cls.learns_from.__name__}; only pictures can be given here")
     if preset not in cls.presets:
         raise RequestError(f"--preset {preset}: {name} has {', '.join(cls.presets)}")

@@ -10,6 +10,7 @@ import torch
 
 from asterism.data.base import ImageSet
 from asterism.data.crops import Crops
+from asterism.data.gathered import gather
 from asterism.data.sources import open_data
 from asterism.engine.bars import Progress, bar
 from asterism.engine.batches import Samples, stream
@@ -22,7 +23,7 @@ from asterism.engine.team import leads, pick_device, team
 from asterism.engine.view import write_view
 from asterism.errors import RequestError
 from asterism.methods.base import Trainable
-from asterism.types import Recipe, Skeleton
+from asterism.types import Clips, Recipe, Skeleton
 
 
 def train(
@@ -129,7 +130,10 @@ def train_on(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked["seed"])
         built = cls(lesson.config)
-    crops = Crops(images, lesson.frames, lesson.view.size, cls.recipe.augment, asked["seed"])
+    if cls.learns_from is Clips:
+        crops = gather(images, lesson.frames, lesson.view.size, clips=True)
+    else:
+        crops = Crops(images, lesson.frames, lesson.view.size, cls.recipe.augment, asked["seed"])
     with bar(f"train {method}") as progress:
         done = train(
             built,
