@@ -22,7 +22,7 @@ _MOST_POINTS = 256  # more than any skeleton in use; a larger number is a slip o
 class Args:
     data: tyro.conf.Positional[str]  # a clip, a folder of pictures, or world:NAME
     k: Annotated[int | None, tyro.conf.arg(aliases=["-k"], metavar="K")] = None
-    """how many keypoints; without it a number is chosen for the data"""
+    """how many keypoints; without it 8"""
     minutes: float = 4.0  # how long to look
     method: str | None = None  # a method that learns without labels; without it one is chosen
     objects: int | None = None  # how many animals or objects; without it they are counted
