@@ -74,6 +74,14 @@ class Average:
             method.load_state_dict(own)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively: twice as fast on such a CPU, slower on others."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch we take
+    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
 @contextmanager
 def forward_in_bfloat16(method: Method, device: str) -> Iterator[None]:
     """`forward`, the network, runs under autocast; what it returns is float32 again.

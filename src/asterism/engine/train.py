@@ -17,7 +17,7 @@ from asterism.engine.batches import Samples, stream
 from asterism.engine.interrupt import interruptible
 from asterism.engine.lesson import lesson_of, trainable
 from asterism.engine.loop import Loop
-from asterism.engine.optim import forward_in_bfloat16
+from asterism.engine.optim import forward_in_bfloat16, has_bfloat16
 from asterism.engine.runs import Run
 from asterism.engine.team import leads, pick_device, team
 from asterism.engine.view import write_view
@@ -55,13 +55,12 @@ def train(
     run.folder.mkdir(parents=True, exist_ok=True)
     recipe = recipe or method.recipe
     where = pick_device(device)
-    half = where.type == "cuda" and torch.cuda.is_bf16_supported()
     method = channels_last(method.to(where).train())
     with (
         team(where) as processes,
         interruptible() as asked,
         torch.random.fork_rng(devices=[where] if where.type == "cuda" else []),
-        forward_in_bfloat16(method, where.type) if half else nullcontext(),
+        forward_in_bfloat16(method, where.type) if has_bfloat16(where) else nullcontext(),
     ):
         loop = Loop(
             method=method,

@@ -155,9 +155,11 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         b = len(base)
         first, second = self._random_similarity(base), self._random_similarity(base)
         views = torch.cat([crop(base, first, c.input_size), crop(base, second, c.input_size)])
-        raw = self._readout(views)
+        seen = Images(image=views[:, :3], to_source=affine.identity(2 * b, like=views), change=views[:, 3:])
+        raw = self.forward(seen)
+        layers = self._layers(seen.image, seen.change)
         drawn = self._draw(raw.xy[:b], raw.presence[:b] * self.active)
-        target = self._target(views[:b])
+        target = self._target(layers[:b])
         on = self.active > 0
         xy = raw.xy[:, on] / self.unit
         there = [affine.apply(m, p) for m, p in zip((first, second), raw.xy[:, on].split(b))]
@@ -168,7 +170,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
             "equivariance": c.equivariance * apart.mean(),
             "separation": c.separation * _crowding(xy, c.separation_sigma),
             "variance": c.variance * raw.cov[:, on].diagonal(dim1=-2, dim2=-1).sum(-1).mean() / self.unit**2,
-            "on_object": -c.on_object * self._share_on(raw.prob[:, on], views[:, 3:]).log().mean(),
+            "on_object": -c.on_object * self._share_on(raw.prob[:, on], layers[:, 3:]).log().mean(),
             "presence": c.presence * raw.presence[:, on].mean(),
         }
 
@@ -185,7 +187,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         return (change / peak).clamp(0, 1)
 
     def _frames(self, batch: Clips) -> tuple[Tensor, Tensor]:
-        """Pictures B*T 3 H W and their changes: from the background, else between the first and the last."""
+        """Pictures B*T 3 H W and what changed: from the background, else between the first and the last."""
         if batch.change is not None:
             change = batch.change
         else:
@@ -195,10 +197,10 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         if self.training:
             usual = change.flatten(1).quantile(0.99, dim=1).median().clamp(min=0.02)
             self.peak.copy_(torch.where(self.peak > 0, self.peak.lerp(usual, 0.02), usual))
-        return batch.image.flatten(0, 1), self._scaled(change)
+        return batch.image.flatten(0, 1), change
 
     def _readout(self, layers: Float[Tensor, "B 4 H W"]) -> Raw:
-        logits = self.net(F.pixel_unshuffle(layers, STRIDE))
+        logits = self.net(F.pixel_unshuffle(layers, STRIDE)).float()  # the mean needs more than 8 bits
         grid = pixel_grid((logits.shape[2], logits.shape[3]), like=logits)
         distance = (grid - self.start[:, None, None]).square().sum(-1)  # N h w
         reach = 0.15 * min(logits.shape[2:])  # cells: how far from its starting place a held point may look
@@ -241,9 +243,11 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         c = self.config
         with torch.no_grad():
             image, change = self._frames(batch)
-            layers = torch.cat([image, change], 1)
+            layers = self._layers(image, change)
             if float(self.hold.abs().sum()) == 0 and progress < c.seed_until / 2:
-                self.start.copy_(_spread_on(F.avg_pool2d(change, STRIDE).mean((0, 1)), len(self.start)))
+                self.start.copy_(
+                    _spread_on(F.avg_pool2d(layers[:, 3:], STRIDE).mean((0, 1)), len(self.start))
+                )
                 self.hold.fill_(1.0)
                 return "candidates start on what moves"
             if progress < c.seed_until:
