@@ -15,8 +15,6 @@ from asterism import catalogue
 from asterism.app import checks, show
 from asterism.errors import RequestError
 
-_MINUTES = 10.0  # of a small preset: what a person waits for a first answer on a CPU
-
 
 @dataclass(frozen=True)
 class Args:
@@ -25,7 +23,7 @@ class Args:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="RUN")] = None
     """the run folder to write; without it runs/METHOD"""
     minutes: float | None = None  # train for so long
-    steps: int | None = None  # or for so many updates; without both 10 minutes, of --preset paper the paper's
+    steps: int | None = None  # or for so many updates; without both, as the preset's recipe says
     seed: int = 0  # the same seed, data, machine and number of threads give the same run
     preset: str = "small"  # the method's size: paper, small, or another that `asterism info` lists
     frame: Literal["auto", "whole", "boxes", "moments"] = "auto"
@@ -46,9 +44,6 @@ def run(args: Args) -> int:
     checks.positive("--steps", args.steps)
     checks.positive("--objects", args.objects)
     checks.seed(args.seed)
-    minutes = args.minutes
-    if minutes is None and args.steps is None and not args.preset.startswith("paper"):
-        minutes = _MINUTES
     folder = checks.new_run(args.output, args.method, args.resume)
     from asterism.engine.runs import Run
     from asterism.engine.train import train_on
@@ -59,7 +54,7 @@ def run(args: Args) -> int:
         args.method,
         folder,
         preset=args.preset,
-        minutes=minutes,
+        minutes=args.minutes,
         steps=args.steps,
         seed=args.seed,
         frame=args.frame,

@@ -120,10 +120,11 @@ def train_on(
     again = resume and folder.exists()
     if again:
         asked = _asked_before(folder, asked, images)
+    recipe = cls.recipe_of(asked["preset"])
+    recipe = replace(recipe, steps=asked["steps"] or recipe.steps)
     wanted = {key: asked[key] for key in ("seed", "frame", "objects")}
     lesson = lesson_of(cls, asked["preset"], images, data, **wanted)
     if not again and leads():
-        recipe = replace(cls.recipe, steps=steps or cls.recipe.steps)
         folder.start({**asked, "recipe": asdict(recipe), **lesson.about})
         write_view(folder, lesson.view)
     with torch.random.fork_rng(devices=[]):
@@ -132,7 +133,7 @@ def train_on(
     if cls.learns_from is Clips:
         crops = gather(images, lesson.frames, lesson.view.size, clips=True)
     else:
-        crops = Crops(images, lesson.frames, lesson.view.size, cls.recipe.augment, asked["seed"])
+        crops = Crops(images, lesson.frames, lesson.view.size, recipe.augment, asked["seed"])
     with bar(f"train {method}") as progress:
         done = train(
             built,
@@ -141,6 +142,7 @@ def train_on(
             seed=asked["seed"],
             steps=asked["steps"],
             minutes=asked["minutes"],
+            recipe=recipe,
             skeleton=lesson.skeleton,
             device=device,
             resume=resume,

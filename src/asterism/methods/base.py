@@ -85,6 +85,12 @@ class Trainable(Method[In, Raw, Out]):
 
     learns_from: ClassVar[type[Struct]]
     recipe: ClassVar[Recipe]
+    recipes: ClassVar[Mapping[str, Recipe]] = {}  # of presets that are trained otherwise than `recipe` says
+
+    @classmethod
+    def recipe_of(cls, preset: str) -> Recipe:
+        """How a preset is trained."""
+        return cls.recipes.get(preset, cls.recipe)
 
     @abstractmethod
     def loss(self, batch: Any) -> dict[str, Tensor]:

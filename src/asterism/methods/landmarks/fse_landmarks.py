@@ -27,7 +27,7 @@ Departs from the paper:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import pi
 from typing import ClassVar
@@ -98,6 +98,7 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
     gives = Keypoints2D
     learns_from = Images
     recipe = Recipe(steps=40_000, batch_size=16, lr=1e-3, schedule="cosine", ema=0.99)
+    recipes: ClassVar = {"small": replace(recipe, steps=1500)}
 
     def __init__(self, config: FseLandmarksConfig) -> None:
         super().__init__(config)
