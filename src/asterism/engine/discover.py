@@ -103,10 +103,15 @@ def _build(name: str, frames: FrameTable, k: int, seed: int) -> Trainable:
     cls = method_class(name)
     if not issubclass(cls, Trainable) or issubclass(cls.learns_from, LabelledImages):
         raise RequestError(f"{name} needs labels ({entry(name).learns_from or 'it does not learn'})")
-    preset = "whole" if frames.kind == "whole" and "whole" in cls.presets else "small"
+    preset = preset_for(cls, frames)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cls(replace(cls.presets[preset], n_keypoints=k))
+
+
+def preset_for(cls: type[Trainable], frames: FrameTable) -> str:
+    """A whole picture is larger than an object in it: some methods have a preset for that."""
+    return "whole" if frames.kind == "whole" and "whole" in cls.presets else "small"
 
 
 def _about(
@@ -149,6 +154,7 @@ def _attempt(
             place,
             seed=seed,
             minutes=minutes,
+            recipe=learner.recipe_of(preset_for(type(learner), frames)),
             skeleton=skeleton,
             progress=progress,
         )

@@ -28,7 +28,7 @@ Departs from the paper:
   where the drawing is worst (the empty-cluster rule of k-means).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -89,13 +89,15 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
     presets: ClassVar = {
         "paper": VideoDifferenceConfig(n_keypoints=10, input_size=(256, 256), widths=(64, 96, 128, 128)),
         "small": VideoDifferenceConfig(),
-        "whole": VideoDifferenceConfig(input_size=(128, 128), sigma=0.06, separation_sigma=0.06),
+        "whole": VideoDifferenceConfig(input_size=(96, 96), sigma=0.06, separation_sigma=0.06),
         "tiny": VideoDifferenceConfig(n_keypoints=3, input_size=(32, 32), widths=(8, 16), embedding=8),
     }
     takes = Images
     gives = Keypoints2D
     learns_from = Clips
     recipe = Recipe(steps=1500, batch_size=32, lr=2e-3, schedule="cosine", warmup=0.03, clip=5.0, ema=0.98)
+
+    recipes: ClassVar = {"whole": replace(recipe, batch_size=16)}
 
     # Buffers, so that they are saved and move with the weights.
     chosen: Tensor  # K: the candidates that are the keypoints
