@@ -248,3 +248,50 @@ def test_clean_drops_dust_and_orders_components():
     assert kept[0, 19] == 0
     assert labels[3, 3] == 1
     assert labels[13, 13] == 2
+
+
+# ------------------------------------------------------------------------------------------- awkward data
+
+
+def test_mixed_scenes_keep_the_order_of_the_pictures():
+    class TwoRooms(Drops):
+        def scene(self, index):
+            return str(index % 2)
+
+    centres, headings = circling(40)
+    frames = find_frames(TwoRooms(centres, headings, is_clip=False))
+    assert frames.kind == "moments"
+    assert len(frames.backgrounds) == 2
+    np.testing.assert_array_equal(frames.image, np.arange(40))
+    assert np.hypot(*(frames.centre - centres[:, 0]).T).max() < 6
+
+
+def test_one_picture_of_another_size():
+    class Odd(Drops):
+        def picture(self, index):
+            return super().picture(index)[:-2] if index == 7 else super().picture(index)
+
+    frames = find_frames(Odd(*circling(40), is_clip=False))
+    assert frames.kind == "whole"
+    assert frames.backgrounds == ()
+
+
+def test_a_few_pictures_use_the_remembered_background():
+    centres, headings = circling(60)
+    drops = Drops(centres, headings)
+    frames = find_frames(drops)
+    few = Drops(centres[10:12], headings[10:12], is_clip=False)
+    memory = Memory(objects=1, look=frames.look, background=frames.backgrounds[0])
+    again = find_frames(few, "moments", memory=memory)
+    np.testing.assert_allclose(again.centre, frames.centre[10:12], atol=0.5)
+    assert turn(again.angle, frames.angle[10:12]).max() < np.radians(3)
+    whole = find_frames(few, "whole", memory=memory)
+    assert len(whole.backgrounds) == 1
+
+
+def test_an_animal_that_left_is_not_found():
+    centres, headings = circling(60)
+    centres[40:45] = -500.0
+    frames = find_frames(Drops(centres, headings), "moments")
+    np.testing.assert_array_equal(np.flatnonzero(~frames.found), np.arange(40, 45))
+    assert (frames.doubt[40:45] == 1).all()

@@ -80,8 +80,7 @@ def test_each_blob_has_a_point_of_its_own(trained):
 def test_shuffled_points_draw_worse(trained):
     _, images = dots(64, 10_002)
     with torch.no_grad():
-        layers = trained._layers(images.image, images.change)
-        raw, target = trained._readout(layers), trained._target(layers)
+        raw, target = trained.forward(images), trained._target(images.image, images.change)
         weight = raw.presence * trained.active
         right = (trained._draw(raw.xy, weight) - target).abs().mean()
         wrong = (trained._draw(raw.xy.roll(1, 0), weight) - target).abs().mean()
@@ -123,7 +122,7 @@ def test_what_draws_nothing_is_moved_to_the_residual():
     with torch.no_grad():
         method.colour[1] = 0.0  # candidate 1 draws nothing whatever it finds
     with torch.no_grad():
-        useless = int(method.usefulness(method._layers(images.image, images.change)).argmin())
+        useless = int(method.usefulness(images, images.change).argmin())
     before = method.start.clone()
     method.hold.zero_()
     words = method.recycle(clips, 0.3)
@@ -151,3 +150,17 @@ def test_a_moving_camera_learns_from_two_frames():
     terms = method.loss(pairs)
     assert all(torch.isfinite(t) for t in terms.values())
     assert terms["reconstruction"] > 0
+
+
+def test_a_moving_camera_shows_the_network_no_change():
+    """A single picture has none when points are placed, so learning must do without it too."""
+    method = fresh().train()
+    _, images = dots(8, 0)
+    pairs = Clips(
+        image=torch.stack([images.image, images.image.roll(1, 0)], 1),
+        to_source=images.to_source[:, None].expand(-1, 2, -1, -1).contiguous(),
+    )
+    seen, change = method._frames(pairs)
+    assert seen.change is None
+    assert change.shape == (16, 1, SIDE, SIDE)
+    assert float(change.amax()) > 0.3

@@ -75,13 +75,15 @@ class FrameTable:
     angle: NDArray[np.float64]  # N
     doubt: NDArray[np.float64]  # N
     background: NDArray[np.int64]  # N
+    found: NDArray[np.bool_]  # N: False where no object stood out; the other columns are then a guess
     backgrounds: tuple[Picture, ...] = ()
     look: NDArray[np.float32] | None = None
+    objects: int | None = None  # followed by moments, whether or not they have labels
 
     def __len__(self) -> int:
         return len(self.image)
 
     def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "FrameTable":
         """Some of the frames."""
-        columns = ("image", "individual", "row", "centre", "scale", "angle", "doubt", "background")
+        columns = ("image", "individual", "row", "centre", "scale", "angle", "doubt", "background", "found")
         return replace(self, **{name: getattr(self, name)[chosen] for name in columns})

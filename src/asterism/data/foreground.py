@@ -76,12 +76,12 @@ def estimate_background(images: ImageSet) -> Background | None:
     if len({picture.shape for picture in some}) > 1:
         return None
     median = np.median(np.stack(some), axis=0).astype(np.uint8)
-    shrink = max(1, round(max(median.shape[:2]) / WORKING_SIDE))
-    return background_of(median, some, shrink)
+    return background_of(median, some)
 
 
-def background_of(median: Picture, some: list[Picture], shrink: int) -> Background:
+def background_of(median: Picture, some: list[Picture]) -> Background:
     """The level for a known background, from pictures that are looked at against it."""
+    shrink = max(1, round(max(median.shape[:2]) / WORKING_SIDE))
     values = np.stack([shrunk(difference(picture, median), shrink) for picture in some])
     noise = float(np.median(values)) + 1.0  # most of the differences are the still background's
     level = max(otsu(values[values > noise]) if (values > noise).any() else 255.0, 6.0 * noise)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from asterism.data.base import FrameTable, ImageSet, Picture
 from asterism.data.foreground import MOST_NOISE, Background, background_of, estimate_background
@@ -49,13 +50,13 @@ def find_frames(
     if kind == "boxes":
         raise RequestError(f"--frame boxes: {images.title} has no boxes; try --frame auto")
     if kind == "whole":
-        return _whole(images, "asked for")
+        return _whole(images, "asked for", memory)
     found, why = _moments(images, objects or memory.objects, memory, sure=kind == "moments")
     if found is not None:
         return found
     if kind == "moments":
         raise RequestError(f"--frame moments: {images.title}: {why}; try --frame whole")
-    return _whole(images, why)
+    return _whole(images, why, memory)
 
 
 # ------------------------------------------------------------------------------------------ boxes and whole
@@ -75,16 +76,17 @@ def _of_boxes(table: KeypointTable) -> FrameTable:
         angle=np.zeros(n),
         doubt=np.zeros(n),
         background=np.full(n, -1),
+        found=np.ones(n, bool),
     )
 
 
-def _whole(images: ImageSet, why: str) -> FrameTable:
+def _whole(images: ImageSet, why: str, memory: Memory) -> FrameTable:
     """Whole pictures; a still scene keeps its background, so that what changes in it can be seen."""
     n = len(images)
     sizes = np.array([images.picture_size(j) for j in range(n)]).reshape(n, 2)
     backgrounds, which = [], np.full(n, -1)
     for members in _scenes(images):
-        still = estimate_background(_Scene(images, members))
+        still = _background(images, members, memory)
         if still is not None and still.noise <= MOST_NOISE and still.share < _MOST:
             which[members] = len(backgrounds)
             backgrounds.append(still.picture)
@@ -99,6 +101,7 @@ def _whole(images: ImageSet, why: str) -> FrameTable:
         angle=np.zeros(n),
         doubt=np.zeros(n),
         background=which,
+        found=np.ones(n, bool),
         backgrounds=tuple(backgrounds),
     )
     return _with_rows(one_each, images.table)
@@ -142,6 +145,18 @@ def _scenes(images: ImageSet) -> list[NDArray]:
     return [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
 
 
+def _background(images: ImageSet, members: NDArray, memory: Memory) -> Background | None:
+    """The still background of a scene; the remembered one for pictures too few to have their own."""
+    sizes = {images.picture_size(int(j)) for j in members}
+    if len(sizes) > 1:
+        return None
+    scene = _Scene(images, members)
+    still = estimate_background(scene)
+    if still is None and memory.background is not None and sizes == {memory.background.shape[:2]}:
+        still = background_of(memory.background, [scene.picture(j) for j in range(len(scene))])
+    return still
+
+
 def _moments(
     images: ImageSet, objects: int | None, memory: Memory, sure: bool
 ) -> tuple[FrameTable | None, str]:
@@ -149,11 +164,7 @@ def _moments(
     parts: list[tuple[NDArray, Blobs, Picture]] = []
     for members in _scenes(images):
         scene = _Scene(images, members)
-        still = estimate_background(scene)
-        if still is None and memory.background is not None and len(scene):
-            first = scene.picture(0)
-            if first.shape == memory.background.shape:
-                still = background_of(memory.background, list(scene), 1 + max(first.shape) // 256)
+        still = _background(images, members, memory)
         if still is None:
             return None, "fewer than five pictures of one size, so there is no background to stand out from"
         seen = count_objects(still.weights())
@@ -187,7 +198,7 @@ def _joined(images: ImageSet, parts: list[tuple[NDArray, Blobs, Picture]], memor
     """The scenes' blobs as one table; the first scene's look decides the heading of the others."""
     look = memory.look
     columns: dict[str, list[NDArray]] = {name: [] for name in ("image", "individual", "centre", "scale")}
-    columns |= {name: [] for name in ("angle", "doubt", "background")}
+    columns |= {name: [] for name in ("angle", "doubt", "background", "found")}
     for index, (members, blobs, _) in enumerate(parts):
         heading = find_heading(blobs, images.is_clip and len(parts) == 1, look)
         look = heading.look if look is None else look
@@ -200,8 +211,11 @@ def _joined(images: ImageSet, parts: list[tuple[NDArray, Blobs, Picture]], memor
         columns["angle"].append(np.zeros(t * n) if round_ else heading.angle.ravel())
         columns["doubt"].append(heading.doubt.ravel())
         columns["background"].append(np.full(t * n, index))
+        columns["found"].append(blobs.found.ravel())
     joined = {name: np.concatenate(values) for name, values in columns.items()}
-    n = len(joined["image"])
+    order = np.argsort(joined["image"], kind="stable")  # scenes may be mixed; the pictures' order rules
+    joined = {name: values[order] for name, values in joined.items()}
+    n = len(order)
     count = int(joined["individual"].max()) + 1
     table = FrameTable(
         kind="moments",
@@ -209,6 +223,7 @@ def _joined(images: ImageSet, parts: list[tuple[NDArray, Blobs, Picture]], memor
         row=np.full(n, -1),
         backgrounds=tuple(picture for _, _, picture in parts),
         look=look,
+        objects=count,
         **joined,
     )
     return _with_rows(table, images.table)
@@ -228,15 +243,23 @@ def _steady(blobs: Blobs) -> NDArray[np.float64]:
 
 
 def _with_rows(frames: FrameTable, table: KeypointTable | None) -> FrameTable:
-    """Label rows joined to the frames of their picture: the nearest centre takes the row."""
+    """Label rows joined to the frames of their picture, so that the centres are nearest in all."""
     if table is None or len(table) == 0:
         return frames
     take, rows = [], []
-    where = {j: np.flatnonzero(frames.image == j) for j in np.unique(table.image)}
-    for row in range(len(table)):
-        here = where[table.image[row]]
-        on = table.labelled[row]
-        middle = table.xy[row][on].mean(0) if on.any() else frames.centre[here].mean(0)
-        take.append(here[np.argmin(((frames.centre[here] - middle) ** 2).sum(1))])
-        rows.append(row)
-    return replace(frames.rows(np.array(take)), row=np.array(rows), individual=table.individual.copy())
+    for j in np.unique(table.image).tolist():
+        here, mine = np.flatnonzero(frames.image == j), np.flatnonzero(table.image == j)
+        middle = np.stack([_middle(table, int(row), frames.centre[here].mean(0)) for row in mine])
+        apart = np.linalg.norm(middle[:, None] - frames.centre[here], axis=-1)  # rows frames
+        apart = np.tile(apart, -(-len(mine) // len(here)))  # more rows than frames: frames are shared
+        row, column = linear_sum_assignment(apart)
+        take.extend(here[column % len(here)])
+        rows.extend(mine[row])
+    order = np.argsort(rows)
+    joined = frames.rows(np.array(take, np.int64)[order])
+    return replace(joined, row=np.array(rows, np.int64)[order], individual=table.individual.copy())
+
+
+def _middle(table: KeypointTable, row: int, otherwise: NDArray) -> NDArray:
+    on = table.labelled[row]
+    return table.xy[row][on].mean(0) if on.any() else otherwise

@@ -101,6 +101,9 @@ def pictures(images: ImageSet, wanted: set[int]):
         yield from ((index, images.picture(index)) for index in sorted(wanted))
         return
     picture: Picture
+    last = max(wanted, default=-1)
     for index, picture in enumerate(images):
         if index in wanted:
             yield index, picture
+        if index >= last:
+            return

@@ -22,6 +22,7 @@ from asterism.engine.predict import predict_table
 from asterism.engine.runs import Run
 from asterism.engine.train import train
 from asterism.engine.view import view_of, write_view
+from asterism.engine.weights import save_weights
 from asterism.errors import RequestError
 from asterism.io.keypoints import write_keypoints
 from asterism.io.table import KeypointTable
@@ -53,6 +54,7 @@ def discover(
     objects: int | None = None,
     frame: str = "auto",
     seed: int = 0,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Find k keypoints, write the run and keypoints.csv, and report: title, sentences, numbers.
 
@@ -75,16 +77,18 @@ def discover(
     attempts: list[Attempt] = []
     for turn in range(_TRIES):
         place = folder if turn == 0 else Run(run / f"try{turn + 1}")
-        attempts.append(_attempt(learner, crops, images, frames, place, seed + turn, minutes))
+        attempts.append(_attempt(learner, crops, images, frames, place, seed + turn, minutes, device))
         if not attempts[-1].verdict.troubles:
             break
         if turn + 1 < _TRIES:
             learner = _build(name, frames, k or DEFAULT_K, seed + turn + 1)
     best = min(range(len(attempts)), key=lambda i: attempts[i].verdict.badness)
+    kept = attempts[best]
     if best:
-        shutil.rmtree(folder.best)
-        shutil.copytree(run / f"try{best + 1}" / "best", folder.best)
-    write_keypoints(run / "keypoints.csv", attempts[best].table)
+        save_weights(folder.best, kept.method, unnamed(learner.config.n_keypoints), kept.trained)
+    for turn in range(1, len(attempts)):
+        shutil.rmtree(run / f"try{turn + 1}")
+    write_keypoints(run / "keypoints.csv", kept.table)
     report = _report(data, images, frames, name, why, attempts, best)
     folder.log({"report": report})
     return report
@@ -144,6 +148,7 @@ def _attempt(
     place: Run,
     seed: int,
     minutes: float,
+    device: str,
 ) -> Attempt:
     """Train, place the points in every picture, judge them."""
     skeleton = unnamed(learner.config.n_keypoints)
@@ -156,12 +161,14 @@ def _attempt(
             minutes=minutes,
             recipe=learner.recipe_of(preset_for(type(learner), frames)),
             skeleton=skeleton,
+            device=device,
             progress=progress,
         )
     with bar("placing points") as progress:
         size = learner.config.input_size
-        table = predict_table(learner, skeleton, images, frames, size, progress=progress)
+        table = predict_table(learner, skeleton, images, frames, size, device=device, progress=progress)
     verdict = judge(learner, images, frames, crops, table)
+    trained = {**trained, "seed": seed}
     return Attempt(method=learner, seed=seed, table=table, verdict=verdict, trained=trained)
 
 
@@ -184,9 +191,12 @@ def _report(
         troubles = "; ".join(attempts[index - 1].verdict.troubles)
         better = "which is better and was kept" if best == index else "which was no better"
         sentences.append(f"Tried again from seed {attempt.seed} because of {troubles}: {better}.")
+    lost = float(np.mean(~frames.found))
+    if lost:
+        sentences.append(f"In {lost:.1%} of the frames no object stood out; their points are left empty.")
     sentences.append(
-        "No label was used: what the points are called is for you to say, and these numbers say that they "
-        "are steady, not that they are the anatomy you have in mind."
+        "No label was used: what the points are called is for you to say, and these numbers tell whether "
+        "they are steady, not whether they are the anatomy you have in mind."
     )
     return {
         "title": f"{k} keypoints on {n} object{'s' if n > 1 else ''} in {len(images)} pictures of {data}",
@@ -197,7 +207,7 @@ def _report(
             "objects": n,
             "pictures": len(images),
             "keypoints": k,
-            "tries": [{"seed": a.seed, "badness": a.verdict.badness, **a.trained} for a in attempts],
+            "tries": [{"badness": a.verdict.badness, **a.trained} for a in attempts],
             **kept.verdict.numbers,
         },
     }

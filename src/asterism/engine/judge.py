@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asterism.data.base import FrameTable, ImageSet
 from asterism.data.foreground import background_of, difference
@@ -19,9 +20,9 @@ from asterism.ops.sampling import crop
 from asterism.types import Images
 
 _SAMPLE = 60  # pictures that are judged against masks
-_SHRINK = 2  # averaging that takes the noise out before a level is chosen
 _WARPED = 256  # crops on which known warps are tried
 _TURN, _SCALE, _SHIFT = 15.0, 0.1, 0.08  # degrees and fractions: what a frame may be wrong by
+_LOOSE = 0.5  # of the error of points that do not move at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +39,19 @@ def judge(
     method: Method, images: ImageSet, frames: FrameTable, crops: Gathered, table: KeypointTable
 ) -> Verdict:
     """Scores of metrics.health on a sample of the pictures, and what they mean."""
-    rows = np.unique(np.linspace(0, len(table) - 1, _SAMPLE).round().astype(int))
-    steady = equivariance(method, crops, frames)
+    sure = np.flatnonzero(frames.found)
+    rows = sure[np.unique(np.linspace(0, len(sure) - 1, _SAMPLE).round().astype(int))]
+    steady, stuck = equivariance(method.to("cpu"), crops, frames)
     found = health(
         table.xy[rows],
         table.score[rows],
         objects_of(frames, rows),
-        Limits(),
+        Limits(loose=_LOOSE * float(stuck.mean())),
         mask=_masks(images, frames, rows),
         equivariance=steady,
         jitter=_jitter(images, frames, table),
     )
-    return _verdict(found, steady, table.names)
+    return _verdict(found, steady, stuck, table.names)
 
 
 def objects_of(frames: FrameTable, rows: NDArray) -> Objects:
@@ -58,8 +60,13 @@ def objects_of(frames: FrameTable, rows: NDArray) -> Objects:
     return Objects(centre=frames.centre[rows], angle=frames.angle[rows], size=size)
 
 
-def equivariance(method: Method, crops: Gathered, frames: FrameTable) -> NDArray[np.float64]:
-    """Per point: mean distance between points of warped crops and warped points, in object sizes."""
+def equivariance(
+    method: Method, crops: Gathered, frames: FrameTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Per point: mean distance between points of warped crops and warped points, in object sizes.
+
+    The second array is the control: the same for points that stay at their mean place in the crop.
+    """
     which = np.unique(np.linspace(0, len(crops) - 1, _WARPED).round().astype(int))
     plain = crops.images(which)
     h, w = plain.image.shape[2:]
@@ -78,7 +85,13 @@ def equivariance(method: Method, crops: Gathered, frames: FrameTable) -> NDArray
     before = method.predict(Images(image=plain.image, to_source=still, change=plain.change)).xy
     after = affine.apply(plain_from_warped, method.predict(warped).xy)
     size = objects_of(frames, crops.rows[which]).size / affine.scale_of(plain.to_source).numpy()
-    return equivariance_error(before.double().numpy(), after.double().numpy(), lambda xy: xy, size)
+    fixed = before.mean(0, keepdim=True).expand_as(before)
+    moved = affine.apply(plain_from_warped, fixed)
+
+    def apart(a: Tensor, b: Tensor) -> NDArray[np.float64]:
+        return equivariance_error(a.double().numpy(), b.double().numpy(), lambda xy: xy, size)
+
+    return apart(before, after), apart(fixed, moved)
 
 
 def _masks(images: ImageSet, frames: FrameTable, rows: NDArray) -> NDArray[np.bool_] | None:
@@ -92,7 +105,7 @@ def _masks(images: ImageSet, frames: FrameTable, rows: NDArray) -> NDArray[np.bo
     levels = {}
     for which in np.unique(frames.background[rows]).tolist():
         own = [seen[int(j)] for j in frames.image[rows][frames.background[rows] == which]]
-        levels[which] = background_of(frames.backgrounds[which], own, _SHRINK).level
+        levels[which] = background_of(frames.backgrounds[which], own).level
     out = []
     for row in rows:
         picture, which = seen[int(frames.image[row])], int(frames.background[row])
@@ -105,13 +118,13 @@ def _masks(images: ImageSet, frames: FrameTable, rows: NDArray) -> NDArray[np.bo
 def _jitter(images: ImageSet, frames: FrameTable, table: KeypointTable) -> Jitter | None:
     if not images.is_clip:
         return None
-    first = np.flatnonzero(table.individual == 0)
+    first = np.flatnonzero((table.individual == 0) & frames.found)
     if len(first) < 3:
         return None
     return jitter(table.xy[first], float(np.median(objects_of(frames, first).size)))
 
 
-def _verdict(found: Health, steady: NDArray, names: tuple[str, ...]) -> Verdict:
+def _verdict(found: Health, steady: NDArray, stuck: NDArray, names: tuple[str, ...]) -> Verdict:
     count = len(found.flags)
     by_flag: dict[str, list[str]] = {}
     for k, words in enumerate(found.flags):
@@ -126,7 +139,8 @@ def _verdict(found: Health, steady: NDArray, names: tuple[str, ...]) -> Verdict:
     ]
     sentences.append(
         f"Turned by up to {_TURN:.0f} degrees, scaled and shifted, the points move with the picture to "
-        f"{steady.mean():.1%} of the object's size (worst point {steady.max():.1%})."
+        f"{steady.mean():.1%} of the object's size (worst point {steady.max():.1%}; points that never move "
+        f"would be off by {stuck.mean():.1%})."
     )
     if found.on_object is not None:
         sentences.append(
@@ -138,12 +152,13 @@ def _verdict(found: Health, steady: NDArray, names: tuple[str, ...]) -> Verdict:
         )
     numbers = {
         "healthy": len(found.healthy),
-        "dead": by_flag.get("dead", []) + by_flag.get("absent", []),
+        "dead": list(dict.fromkeys(by_flag.get("dead", []) + by_flag.get("absent", []))),
         "collapsed": [[names[a], names[b]] for a, b, _ in found.twins],
-        "off_object": by_flag.get("off the object", []) + by_flag.get("background", []),
+        "off_object": list(dict.fromkeys(by_flag.get("off the object", []) + by_flag.get("background", []))),
         "loose": by_flag.get("loose", []),
         "equivariance_error": float(steady.mean()),
+        "equivariance_error_of_fixed_points": float(stuck.mean()),
         "health": asdict(found),
     }
-    badness = (count - len(found.healthy)) / count + float(steady.mean())
+    badness = (count - len(found.healthy)) / count + float(steady.mean() / max(stuck.mean(), 1e-9))
     return Verdict(troubles=tuple(troubles), badness=badness, sentences=tuple(sentences), numbers=numbers)

@@ -91,6 +91,9 @@ class Creatures(ImageSet):
     def __len__(self) -> int:
         return self.n
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return self.size
+
     def name(self, index: int) -> str:
         clip, frame = divmod(index, self.frames)
         return f"creature{clip:03d}#{frame}"

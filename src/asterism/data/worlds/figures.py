@@ -70,6 +70,9 @@ class Figures(ImageSet):
     def __len__(self) -> int:
         return self.n
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return self.size
+
     def name(self, index: int) -> str:
         return f"figure{index:06d}"
 

@@ -152,16 +152,16 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
 
     def loss(self, batch: Clips) -> dict[str, Tensor]:
         c = self.config
-        image, change = self._frames(batch)
-        base = torch.cat([image, change], 1)
+        whole, change = self._frames(batch)
+        base = torch.cat([whole.image, change], 1)
         b = len(base)
         first, second = self._random_similarity(base), self._random_similarity(base)
         views = torch.cat([crop(base, first, c.input_size), crop(base, second, c.input_size)])
-        seen = Images(image=views[:, :3], to_source=affine.identity(2 * b, like=views), change=views[:, 3:])
-        raw = self.forward(seen)
-        layers = self._layers(seen.image, seen.change)
+        known = None if whole.change is None else views[:, 3:]
+        still = affine.identity(2 * b, like=views)
+        raw = self.forward(Images(image=views[:, :3], to_source=still, change=known))
         drawn = self._draw(raw.xy[:b], raw.presence[:b] * self.active)
-        target = self._target(layers[:b])
+        target = self._target(views[:b, :3], views[:b, 3:])
         on = self.active > 0
         xy = raw.xy[:, on] / self.unit
         there = [affine.apply(m, p) for m, p in zip((first, second), raw.xy[:, on].split(b))]
@@ -172,7 +172,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
             "equivariance": c.equivariance * apart.mean(),
             "separation": c.separation * _crowding(xy, c.separation_sigma),
             "variance": c.variance * raw.cov[:, on].diagonal(dim1=-2, dim2=-1).sum(-1).mean() / self.unit**2,
-            "on_object": -c.on_object * self._share_on(raw.prob[:, on], layers[:, 3:]).log().mean(),
+            "on_object": -c.on_object * self._share_on(raw.prob[:, on], views[:, 3:]).log().mean(),
             "presence": c.presence * raw.presence[:, on].mean(),
         }
 
@@ -188,8 +188,12 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         peak = torch.where(self.peak > 0, self.peak, torch.ones_like(self.peak))
         return (change / peak).clamp(0, 1)
 
-    def _frames(self, batch: Clips) -> tuple[Tensor, Tensor]:
-        """Pictures B*T 3 H W and what changed: from the background, else between the first and the last."""
+    def _frames(self, batch: Clips) -> tuple[Images, Tensor]:
+        """B*T pictures as the network will see them, and what is to be redrawn of each.
+
+        Without a background that is the difference between the first and the last frame, and the network is
+        not shown it: a single picture does not have it either.
+        """
         if batch.change is not None:
             change = batch.change
         else:
@@ -199,7 +203,9 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         if self.training:
             usual = change.flatten(1).quantile(0.99, dim=1).median().clamp(min=0.02)
             self.peak.copy_(torch.where(self.peak > 0, self.peak.lerp(usual, 0.02), usual))
-        return batch.image.flatten(0, 1), change
+        image = batch.image.flatten(0, 1)
+        known = None if batch.change is None else change
+        return Images(image=image, to_source=affine.identity(len(image), like=image), change=known), change
 
     def _readout(self, layers: Float[Tensor, "B 4 H W"]) -> Raw:
         logits = self.net(F.pixel_unshuffle(layers, STRIDE)).float()  # the mean needs more than 8 bits
@@ -217,10 +223,10 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         dots = gaussian_maps(xy, (h, w), STRIDE, self.config.sigma * self.unit / STRIDE)
         return self.draw(torch.einsum("bnhw,bn,ne->behw", dots, weight, self.colour))
 
-    def _target(self, layers: Float[Tensor, "B 4 H W"]) -> Float[Tensor, "B 4 h w"]:
+    def _target(self, image: Tensor, change: Tensor) -> Float[Tensor, "B 4 h w"]:
         """What differs, in the picture's colours, and how much."""
-        change = layers[:, 3:]
-        return F.avg_pool2d(torch.cat([layers[:, :3] * change, change], 1), STRIDE)
+        change = self._scaled(change)
+        return F.avg_pool2d(torch.cat([image * change, change], 1), STRIDE)
 
     def _share_on(self, prob: Float[Tensor, "B N h w"], change: Tensor) -> Float[Tensor, "B N"]:
         change = F.avg_pool2d(change, STRIDE)
@@ -244,12 +250,9 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         """Start on what moves, move useless candidates to where the drawing is worst, keep the useful."""
         c = self.config
         with torch.no_grad():
-            image, change = self._frames(batch)
-            layers = self._layers(image, change)
+            seen, change = self._frames(batch)
             if float(self.hold.abs().sum()) == 0 and progress < c.seed_until / 2:
-                self.start.copy_(
-                    _spread_on(F.avg_pool2d(layers[:, 3:], STRIDE).mean((0, 1)), len(self.start))
-                )
+                self.start.copy_(_spread_on(F.avg_pool2d(change, STRIDE).mean((0, 1)), len(self.start)))
                 self.hold.fill_(1.0)
                 return "candidates start on what moves"
             if progress < c.seed_until:
@@ -257,12 +260,12 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
                 return ""
             self.hold.zero_()
             if progress >= c.select_at and int(self.active.sum()) > c.n_keypoints:
-                return self._select(layers)
-            return self._move_useless(layers) if progress < 0.8 * c.select_at else ""
+                return self._select(seen, change)
+            return self._move_useless(seen, change) if progress < 0.8 * c.select_at else ""
 
-    def usefulness(self, layers: Float[Tensor, "B 4 H W"]) -> Float[Tensor, "N"]:
+    def usefulness(self, seen: Images, change: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "N"]:
         """How much the drawing's error rises when a candidate does not draw, as a fraction."""
-        raw, target = self._readout(layers), self._target(layers)
+        raw, target = self.forward(seen), self._target(seen.image, change)
         weight = raw.presence * self.active
         error = (self._draw(raw.xy, weight) - target).abs().mean()
         rise = torch.full_like(self.active, -1.0)
@@ -272,22 +275,22 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
             rise[k] = (self._draw(raw.xy, without) - target).abs().mean() / error - 1
         return rise
 
-    def _select(self, layers: Tensor) -> str:
+    def _select(self, seen: Images, change: Tensor) -> str:
         """Drops the least useful candidate, one after the other, until K are left."""
         while int(self.active.sum()) > self.config.n_keypoints:
-            rise = self.usefulness(layers)
+            rise = self.usefulness(seen, change)
             self.active[torch.where(self.active > 0, rise, torch.inf).argmin()] = 0
         self.chosen.copy_(torch.nonzero(self.active)[:, 0])
         return f"kept the {len(self.chosen)} most useful of {len(self.active)} candidates"
 
-    def _move_useless(self, layers: Tensor) -> str:
+    def _move_useless(self, seen: Images, change: Tensor) -> str:
         """One dead candidate a time: its channel starts anew, held where the residual is largest."""
-        rise = self.usefulness(layers)
+        rise = self.usefulness(seen, change)
         worst = int(rise.argmin())
         if rise[worst] > 1e-3:
             return ""
-        raw = self._readout(layers)
-        residual = (self._draw(raw.xy, raw.presence * self.active) - self._target(layers)).abs().mean((0, 1))
+        raw, target = self.forward(seen), self._target(seen.image, change)
+        residual = (self._draw(raw.xy, raw.presence * self.active) - target).abs().mean((0, 1))
         taken = gaussian_maps(raw.xy.mean(0, keepdim=True), (len(residual), residual.shape[1]), STRIDE, 3.0)[
             0
         ].amax(0)
