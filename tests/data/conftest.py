@@ -65,6 +65,7 @@ def frames(centre, scale, angle, rows=True, backgrounds=()):
         angle=np.asarray(angle, float),
         doubt=np.zeros(n),
         background=np.full(n, 0 if backgrounds else -1),
+        found=np.ones(n, bool),
         backgrounds=backgrounds,
     )
 

@@ -58,6 +58,7 @@ def whole(n, every=1):
         angle=np.zeros(m),
         doubt=np.zeros(m),
         background=np.full(m, -1),
+        found=np.ones(m, bool),
     )
 
 

@@ -24,6 +24,7 @@ def frames(kind, backgrounds=1, individuals=2):
         angle=np.zeros(n),
         doubt=np.zeros(n),
         background=np.zeros(n, np.int64),
+        found=np.ones(n, bool),
         backgrounds=tuple(np.full((4, 5, 3), b, np.uint8) for b in range(backgrounds)),
         look=np.eye(3, dtype=np.float32),
     )
