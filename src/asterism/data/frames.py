@@ -119,10 +119,10 @@ class _Scene(ImageSet):
     """The pictures of one scene as a set of their own."""
 
     def __init__(self, images: ImageSet, members: NDArray) -> None:
-        self.title, self.is_clip = images.title, False
+        self.title = images.title
         self._images, self._members = images, members
         self._all = len(members) == len(images)
-        self.is_clip = images.is_clip and self._all
+        self.is_clip = (images.is_clip and self._all) or images.scenes_are_clips
 
     def __len__(self) -> int:
         return len(self._members)
@@ -195,12 +195,13 @@ def _judge(blobs: Blobs, still: Background) -> str:
 
 
 def _joined(images: ImageSet, parts: list[tuple[NDArray, Blobs, Picture]], memory: Memory) -> FrameTable:
-    """The scenes' blobs as one table; the first scene's look decides the heading of the others."""
+    """The scenes' blobs as one table; each scene finds its own front, as its animal may look otherwise."""
     look = memory.look
     columns: dict[str, list[NDArray]] = {name: [] for name in ("image", "individual", "centre", "scale")}
     columns |= {name: [] for name in ("angle", "doubt", "background", "found")}
     for index, (members, blobs, _) in enumerate(parts):
-        heading = find_heading(blobs, images.is_clip and len(parts) == 1, look)
+        in_time = (images.is_clip and len(parts) == 1) or images.scenes_are_clips
+        heading = find_heading(blobs, in_time, memory.look)
         look = heading.look if look is None else look
         t, n = blobs.found.shape
         round_ = np.median(blobs.short / np.maximum(blobs.long, 1e-9)) > _ROUND

@@ -16,6 +16,9 @@ from asterism.data.moments import CROP, Blobs
 _THIN, _SKEW, _SPEED, _LOOK = 2.0, 1.0, 1.0, 12.0  # log-odds per unit of each cue
 _TURN = 1e-3  # chance that the sign changes between two pictures whose axes agree
 _ROUNDS = 5
+_WHOLE = 4.0  # log-odds that the whole set is right, per unit of the cues' mean
+_FEW = 8  # with fewer sightings than this the remembered look decides, otherwise the set's own
+_ALIKE = 0.4  # correlation from which two looks are the same animal, one of them turned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,11 @@ def _cues(blobs: Blobs, angle: NDArray, k: int, in_time: bool) -> NDArray:
 
 
 def find_heading(blobs: Blobs, in_time: bool, look: NDArray[np.float32] | None = None) -> Heading:
-    """Front and doubt of every blob. `look` is the mean picture of an earlier set, when there is one."""
+    """Front and doubt of every blob. `look` is the mean picture of an earlier set, when there is one.
+
+    The set finds its own look, starting from shape and motion. A remembered look turns the whole set when it
+    is the same animal the other way round; an animal that looks otherwise does not follow it.
+    """
     t, n = blobs.found.shape
     angle = blobs.angle
     stays = np.full((t - 1, n), 0.5)
@@ -93,19 +100,27 @@ def find_heading(blobs: Blobs, in_time: bool, look: NDArray[np.float32] | None =
     crop = crop / np.maximum(np.abs(crop).mean((-1, -2), keepdims=True), 1e-6)
     shape = np.stack([_cues(blobs, angle[:, k], k, in_time) for k in range(n)], 1)
 
-    known, right = look, np.full((t, n), 0.5)
+    remembered, known = look, look if int(blobs.found.sum()) < _FEW else None
+    own = known
+    right = np.full((t, n), 0.5)
     for _ in range(_ROUNDS):
         odds = shape if known is None else np.zeros_like(shape)
-        if look is not None:
-            odds = odds + _LOOK * looks_right(crop, look) * blobs.found
+        if own is not None:
+            odds = odds + _LOOK * looks_right(crop, own) * blobs.found
         right = np.stack([chain(odds[:, k], stays[:, k]) for k in range(n)], 1)
         if known is None:
             p = (right * blobs.found)[..., None, None]
             q = ((1 - right) * blobs.found)[..., None, None]
-            look = ((p * crop + q * turned(crop)).sum((0, 1)) / max(blobs.found.sum(), 1)).astype(np.float32)
-    final = look if look is not None else np.zeros((CROP, CROP), np.float32)
+            own = ((p * crop + q * turned(crop)).sum((0, 1)) / max(blobs.found.sum(), 1)).astype(np.float32)
+    final = own if own is not None else np.zeros((CROP, CROP), np.float32)
+    if remembered is not None and known is None and float(looks_right(final[None], remembered)[0]) < -_ALIKE:
+        right, final = 1 - right, turned(final).copy()  # the same animal, which was met the other way round
     front = np.where(right >= 0.5, angle, angle + np.pi)
-    wrong_end = 2 * np.minimum(right, 1 - right)
+    # The signs agree with each other; that all of them are wrong is as likely as the cues, taken alone, say.
+    sure = float(np.abs((shape * np.sign(right - 0.5))[blobs.found].mean())) if blobs.found.any() else 0.0
+    all_wrong = 0.0 if remembered is not None else 1 / (1 + np.exp(_WHOLE * sure))
+    right_end = np.maximum(right, 1 - right) * (1 - all_wrong) + np.minimum(right, 1 - right) * all_wrong
+    wrong_end = 2 * np.minimum(right_end, 1 - right_end)
     round_ = np.clip((blobs.short / np.maximum(blobs.long, 1e-9) - 0.6) / 0.3, 0, 1)
     doubt = np.where(blobs.found, 1 - (1 - wrong_end) * (1 - round_), 1.0)
     return Heading(angle=(front + np.pi) % (2 * np.pi) - np.pi, doubt=doubt, look=final)

@@ -29,6 +29,7 @@ class Rotated(ImageSet):
         self.angle = angle
         self.title = images.title
         self.is_clip = images.is_clip
+        self.scenes_are_clips = images.scenes_are_clips
         self.skeleton = images.skeleton
         self.table = None if images.table is None else self._turned(images.table)
 
@@ -36,7 +37,10 @@ class Rotated(ImageSet):
         return len(self.images)
 
     def picture(self, index: int) -> Picture:
-        return self._turn(self.images.picture(index))
+        return turned(self.images.picture(index), self.angle)
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return canvas(self.images.picture_size(index), self.angle)
 
     def name(self, index: int) -> str:
         return self.images.name(index)
@@ -49,20 +53,13 @@ class Rotated(ImageSet):
 
     def __iter__(self) -> Iterator[Picture]:
         for picture in self.images:
-            yield self._turn(picture)
-
-    def _turn(self, picture: Picture) -> Picture:
-        size = picture.shape[:2]
-        source_from_rotated = affine.inverse(rotated_from_source(size, self.angle)).float()
-        whole = torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0)[None].float()
-        turned = crop(whole, source_from_rotated, canvas(size, self.angle))[0].movedim(0, -1)
-        return turned.round().clamp(0, 255).to(torch.uint8).numpy()
+            yield turned(picture, self.angle)
 
     def _turned(self, table: KeypointTable) -> KeypointTable:
         xy, box = table.xy.copy(), table.box.copy()
         for index in np.unique(table.image):
             rows = table.image == index
-            size = table.sizes[index] if table.sizes else self.images.picture(int(index)).shape[:2]
+            size = table.sizes[index] if table.sizes else self.images.picture_size(int(index))
             turn = rotated_from_source(size, self.angle)
             xy[rows] = _applied(turn, table.xy[rows])
             middle = table.box[rows, :2] + (table.box[rows, 2:] - 1) / 2
@@ -72,6 +69,15 @@ class Rotated(ImageSet):
         box[~table.has_box] = 0.0
         sizes = tuple(canvas(size, self.angle) for size in table.sizes)
         return replace(table, xy=xy, box=box, sizes=sizes)
+
+
+def turned(picture: Picture, angle: float) -> Picture:
+    """One picture turned about its middle, on its canvas."""
+    size = picture.shape[:2]
+    source_from_rotated = affine.inverse(rotated_from_source(size, angle)).float()
+    whole = torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0)[None].float()
+    out = crop(whole, source_from_rotated, canvas(size, angle))[0].movedim(0, -1)
+    return out.round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def canvas(size: tuple[int, ...], angle: float) -> tuple[int, int]:

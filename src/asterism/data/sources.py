@@ -9,6 +9,7 @@ from asterism.data.worlds import world
 from asterism.errors import RequestError
 from asterism.io.images import IMAGE_SUFFIXES
 from asterism.io.keypoints import read_keypoints
+from asterism.io.locate import require_images
 from asterism.io.video import VIDEO_SUFFIXES
 
 _WANTED = (
@@ -52,4 +53,5 @@ def _labelled(path: Path) -> ImageSet:
         raise RequestError(
             f"{path}: holds no labelled keypoints; without labels, give the folder of pictures"
         )
+    require_images(table)
     return PictureFiles(path.stem, table.images, table)

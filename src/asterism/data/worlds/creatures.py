@@ -46,6 +46,7 @@ class Creatures(ImageSet):
     """
 
     skeleton = SKELETON
+    scenes_are_clips = True
 
     def __init__(
         self,
