@@ -67,6 +67,7 @@ class VideoDifferenceConfig:
     variance: float = 5.0  # of a heatmap about its mean
     on_object: float = 0.5  # of -log of the heatmap's share on what changed
     presence: float = 0.02  # price of a point that is present
+    gain: float = 2.0  # of a change before it saturates: dim parts then count like bright ones
     candidates: int = 2  # per point
     select_at: float = 0.5  # of the training: the useful candidates are kept
     seed_until: float = 0.25  # of the training: the starting places are forgotten
@@ -186,7 +187,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
 
     def _scaled(self, change: Tensor) -> Tensor:
         peak = torch.where(self.peak > 0, self.peak, torch.ones_like(self.peak))
-        return (change / peak).clamp(0, 1)
+        return (self.config.gain * change / peak).clamp(0, 1)
 
     def _frames(self, batch: Clips) -> tuple[Images, Tensor]:
         """B*T pictures as the network will see them, and what is to be redrawn of each.
