@@ -295,3 +295,23 @@ def test_an_animal_that_left_is_not_found():
     frames = find_frames(Drops(centres, headings), "moments")
     np.testing.assert_array_equal(np.flatnonzero(~frames.found), np.arange(40, 45))
     assert (frames.doubt[40:45] == 1).all()
+
+
+def test_an_animal_without_front_or_motion_is_in_doubt():
+    class Eggs(Drops):
+        """The drop without its tail."""
+
+        def picture(self, index):
+            y, x = np.mgrid[:SIDE, :SIDE].astype(float)
+            (cx, cy), a = self.centres[index][0], self.headings[index][0]
+            u, v = (x - cx) * np.cos(a) + (y - cy) * np.sin(a), (y - cy) * np.cos(a) - (x - cx) * np.sin(a)
+            out = self.ground.copy()
+            out[(u / 12) ** 2 + (v / 5) ** 2 <= 1] = 160
+            return out
+
+    centres, headings = circling(40)
+    eggs = find_frames(Eggs(centres, headings, is_clip=False))
+    drops = find_frames(Drops(centres, headings, is_clip=False))
+    assert eggs.kind == drops.kind == "moments"
+    assert np.median(eggs.doubt) > 0.5
+    assert np.median(drops.doubt) < 0.1
