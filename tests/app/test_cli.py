@@ -262,6 +262,37 @@ def test_other_peoples_files_are_left_alone(tmp_path):
         checks.new_run(tmp_path / "thesis.tex" / "run", "x")
 
 
+def test_where_points_and_pictures_may_be_written(empty):
+    (empty / "taken").write_text("x")
+    checks.new_file("-o", empty / "points.csv")
+    checks.new_folder("--draw", empty / "deep" / "pictures")
+    with pytest.raises(RequestError, match="there is no folder none"):
+        checks.new_file("-o", Path("none") / "points.csv")
+    with pytest.raises(RequestError, match="this is a folder"):
+        checks.new_file("-o", empty)
+    with pytest.raises(RequestError, match="this is a file; name a folder"):
+        checks.new_folder("--draw", empty / "taken")
+    assert sorted(p.name for p in empty.iterdir()) == ["taken"]
+
+
+def test_predictions_are_drawn_only_when_asked(empty, capsys):
+    coco(empty)
+    Image.open("a.png").save("b.png")
+    twice = json.loads((empty / "labels.json").read_text())
+    twice["images"].append({**twice["images"][0], "id": 2, "file_name": "b.png"})
+    twice["annotations"].append({**twice["annotations"][0], "id": 2, "image_id": 2})
+    (empty / "labels.json").write_text(json.dumps(twice))
+    line = ["train", "stacked-hourglass", "labels.json", "-o", "run", "--preset", "tiny", "--steps", "1"]
+    assert main([*line, "--device", "cpu"]) == 0
+    assert main(["predict", "run", "a.png", "-o", "points.csv", "--device", "cpu"]) == 0
+    assert sorted(p.name for p in empty.iterdir()) == ["a.png", "b.png", "labels.json", "points.csv", "run"]
+    capsys.readouterr()
+    asked = ["--draw", "drawn", "--json", "--device", "cpu"]
+    assert main(["predict", "run", "a.png", "-o", "points.csv", *asked]) == 0
+    assert json.loads(capsys.readouterr().out)["drawn"] == [str(Path("drawn") / "a.png")]
+    assert [p.name for p in (empty / "drawn").iterdir()] == ["a.png"]
+
+
 def test_the_first_free_name_is_taken(empty):
     assert checks.new_run(None, "mouse") == Path("runs/mouse")
     (empty / "runs" / "mouse").mkdir(parents=True)

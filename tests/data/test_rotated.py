@@ -50,3 +50,12 @@ def test_boxes_keep_their_size_and_their_middle(labels, Held):
         rotated_from_source((60, 80), 1.0), torch.tensor([[[30.0, 15.0]]], dtype=torch.float64)
     )
     np.testing.assert_allclose(turned.box[0, :2] + 10, middle[0, 0].numpy())
+
+
+def test_the_size_is_known_without_a_look(labels, Held):
+    held = Held([np.zeros((60, 80, 3), np.uint8)], labels([[[30.0, 20.0]]], swap=()))
+    held.picture_size = lambda index: (60, 80)
+    turned = Rotated(held, 1.0)
+    assert turned.picture_size(0) == canvas((60, 80), 1.0)
+    assert held.reads == 0
+    assert turned.picture(0).shape[:2] == turned.picture_size(0)

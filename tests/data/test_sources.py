@@ -158,3 +158,10 @@ def test_a_long_clip_is_thinned_evenly(Held, frames):
     assert thinned(clip, every, limit=1500).image.tolist() == [0, 5, 10, 14, 19]
     clip.is_clip = False
     assert thinned(clip, every, limit=1500) is every
+
+
+def test_labels_without_their_pictures(folder, labels):
+    table = labels([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.5]]] * 12)
+    write_coco(folder / "a.json", table)
+    with pytest.raises(BadAnnotation, match=r"a\.json: 12 of 12 pictures are missing; the first, '0\.png'"):
+        open_data(str(folder / "a.json"))

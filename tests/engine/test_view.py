@@ -8,7 +8,7 @@ from asterism.data.frames import Memory
 from asterism.data.sources import open_data
 from asterism.engine.runs import Run
 from asterism.engine.view import View, frames_for, read_view, view_of, write_view
-from asterism.errors import BadWeights, RequestError
+from asterism.errors import BadImage, BadWeights, RequestError
 
 
 def frames(kind, backgrounds=1, individuals=2):
@@ -27,6 +27,7 @@ def frames(kind, backgrounds=1, individuals=2):
         found=np.ones(n, bool),
         backgrounds=tuple(np.full((4, 5, 3), b, np.uint8) for b in range(backgrounds)),
         look=np.eye(3, dtype=np.float32),
+        objects=individuals if kind == "moments" else None,
     )
 
 
@@ -59,3 +60,11 @@ def test_moments_are_not_replaced_in_silence(labelled):
     with pytest.raises(RequestError, match=r"this run looks at what stands out .* give a clip"):
         frames_for(images, View(kind="moments", size=(8, 8), memory=Memory()))
     assert frames_for(images, View(kind="whole", size=(8, 8), memory=Memory())).kind == "whole"
+
+
+def test_a_damaged_picture_speaks_for_itself(labelled, tmp_path):
+    for n in range(20):
+        (tmp_path / "set" / f"{n}.png").write_text("no picture")
+    images = open_data(str(tmp_path / "set" / "3.png"))
+    with pytest.raises(BadImage):
+        frames_for(images, View(kind="moments", size=(8, 8), memory=Memory()))

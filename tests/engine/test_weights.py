@@ -68,6 +68,13 @@ def test_what_does_not_fit_is_said(saved):
         ({"config": {**config, "colour": 1}}, "DotConfig has no fields colour"),
         ({"config": [1]}, "wanted the fields of DotConfig"),
         ({"method": "no-such"}, "field 'method': no method is called 'no-such'"),
+        ({"config": {**config, "n_keypoints": "3"}}, "field 'n_keypoints' is '3'; wanted int"),
+        ({"config": {**config, "n_keypoints": True}}, "field 'n_keypoints' is True; wanted int"),
+        ({"config": {**config, "input_size": 16}}, "field 'input_size' is 16; wanted tuple"),
+        ({"config": {**config, "widths": [None]}}, "field 'widths' is None; wanted int"),
+        ({"method": 5}, "field 'method' is 5; wanted a text"),
+        ({"sha256": None}, "field 'sha256' is None; wanted a text"),
+        ({"skeleton": "a b"}, "wanted the fields of Skeleton"),
         ({"format": 99}, "field 'format' is 99, this version reads 1"),
         ({"skeleton": {"names": ["a", "a"]}}, "Skeleton: names: .* occur twice"),
     ]
@@ -87,6 +94,9 @@ def test_incomplete_folders(saved, tmp_path):
         load_weights(saved)
     (saved / "method.json").write_text("{")
     with pytest.raises(BadWeights, match="is damaged"):
+        load_weights(saved)
+    (saved / "method.json").write_text("[[]]")
+    with pytest.raises(BadWeights, match="is damaged: wanted a JSON object"):
         load_weights(saved)
     (saved / "method.json").write_text("{}")
     with pytest.raises(BadWeights, match="lacks the fields config, format"):

@@ -93,7 +93,7 @@ def test_the_table_has_the_points_the_mean_shape_and_every_control(report):
         assert [row.n_images for row in score.curve] == [1, 5, 20, 120]
         assert [row.draws for row in score.curve] == [6, 6, 6, 1]
         for row in score.curve:
-            assert row.forward.ci95_px[0] <= row.forward.mean_px <= row.forward.ci95_px[1]
+            assert row.forward.ci95[0] <= row.forward.mean_px <= row.forward.ci95[1]
             assert sum(row.heads.values()) == row.draws
             assert row.forward.judged == 1.0
     json.dumps(asdict(report), allow_nan=False)
@@ -103,7 +103,7 @@ def test_true_parts_win_upright_and_far_more_when_turned(report):
     points, mean, corners, _, noise = (score.curve[-1] for score in report.sets)
     least = lambda row: min(px["rotated"] for px in row.by_head.values())  # noqa: E731
     for control in (mean, corners, noise):
-        assert points.forward.ci95_px[1] < control.forward.ci95_px[0]
+        assert points.forward.ci95[1] < control.forward.ci95[0]
         assert least(control) > 4 * least(points)
     assert corners.rotated.mean_px > 4 * corners.forward.mean_px
     # The complex head does not notice the rotation at all.

@@ -32,14 +32,14 @@ def test_a_missing_prediction_of_a_labelled_point_is_an_error_and_not_left_out()
 def test_summary_by_hand():
     distance = pixel.distances(FOUND, TRUTH, LABELLED)
     summary = pixel.summarise(distance, LABELLED, np.random.default_rng(0))
-    assert (summary.n_images, summary.n_points) == (2, 5)
+    assert (summary.n_images, summary.n) == (2, 5)
     assert summary.mean_px == pytest.approx(29 / 5)
     assert summary.median_px == 5.0
     assert summary.p90_px == pytest.approx(10 + 0.6 * 3)  # linear between the 4th and the 5th of five
     assert summary.rmse_px == pytest.approx(np.sqrt((25 + 0 + 100 + 169 + 1) / 5))
     assert summary.per_point_px == (9.0, 0.5, 10.0)
     # Two images can only be drawn as (1,1), (1,2), (2,2): means 5, 29/5, 7.
-    assert summary.ci95_px == pytest.approx((5.0, 7.0))
+    assert summary.ci95 == pytest.approx((5.0, 7.0))
     json.dumps(asdict(summary), allow_nan=False)
 
 
@@ -57,9 +57,9 @@ def test_rows_of_one_image_are_resampled_together():
     labelled = np.ones((10, 1), bool)
     one = pixel.summarise(distance, labelled, np.random.default_rng(0), np.zeros(10, np.int64))
     assert one.n_images == 1
-    assert one.ci95_px == (4.5, 4.5)
+    assert one.ci95 == (4.5, 4.5)
     apart = pixel.summarise(distance, labelled, np.random.default_rng(0))
-    assert apart.ci95_px[0] < 3.5 < 5.5 < apart.ci95_px[1]
+    assert apart.ci95[0] < 3.5 < 5.5 < apart.ci95[1]
 
 
 def test_the_interval_covers_the_truth_about_95_times_in_a_hundred():

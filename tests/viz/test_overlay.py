@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asterism.data.base import ImageSet
+from asterism.data.tables import take_pictures
 from asterism.errors import RequestError
 from asterism.io.images import read_image
 from asterism.io.table import KeypointTable
@@ -66,29 +67,59 @@ def test_rows_find_their_pictures_by_name():
         overlay.rows_by_picture(images, strangers)
 
 
-def test_only_pictures_with_rows_change_and_one_is_held_at_a_time():
-    images = Grey(5)
-    drawn = [bool((p != 100).any()) for p in overlay.overlays(images, table_for(images, [1, 3]))]
-    assert drawn == [False, True, False, True, False]
-    assert images.read == 5
+def paint(images, folder):
+    table = table_for(images, range(len(images)))
+    with overlay.Painter(folder) as draw:
+        for index, picture in enumerate(images):
+            draw(images, index, picture, take_pictures(table, [index]))
+    return draw.written
 
 
 def test_pictures_are_written_under_their_own_names(tmp_path):
     images = Grey(3)
-    written = overlay.write_overlays(images, table_for(images, [0, 1, 2]), tmp_path / "out")
+    written = paint(images, tmp_path / "out")
     assert [p.name for p in written] == ["0.png", "1.png", "2.png"]
     assert read_image(written[0]).shape == (5 * H, 5 * W, 3)
+    assert (read_image(written[1]) != 100).any()
+    assert images.read == 3
+
+
+def test_names_that_come_twice_are_kept_apart(tmp_path):
+    table = table_for(Grey(1), [0])
+    with overlay.Painter(tmp_path) as draw:
+        for images in (Grey(1), Grey(1)):
+            draw(images, 0, images.picture(0), table)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0-1.png", "0.png"]
+
+
+def test_nothing_drawn_is_nothing_written(tmp_path):
+    with overlay.Painter(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_clip_becomes_a_clip(tmp_path):
-    images = Grey(7, is_clip=True)
-    (path,) = overlay.write_overlays(images, table_for(images, range(7)), tmp_path)
+    (path,) = paint(Grey(7, is_clip=True), tmp_path)
     assert path.name == "grey-points.mp4"
     clip = Video(path)
     assert clip.size == (
         61 * 5 + 1,
         91 * 5 + 1,
-    )  # enlarged five times, then made even and len(list(clip)) == 7
+    )  # enlarged five times, then made even
+    assert len(list(clip)) == 7
+
+
+def test_a_clip_that_was_not_drawn_to_its_end_is_not_there(tmp_path):
+    images = Grey(3, is_clip=True)
+
+    def stopped():
+        with overlay.Painter(tmp_path) as draw:
+            draw(images, 0, images.picture(0), table_for(images, [0]))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sheet_of_a_clip_decodes_it_once_up_to_the_last_picture():

@@ -64,6 +64,24 @@ def writable(option: str, path: Path) -> None:
         raise RequestError(f"{option} {path}: no permission to write in {nearest}")
 
 
+def new_file(option: str, path: Path) -> None:
+    """Raises RequestError where `path` is a folder, or its folder is absent or cannot be written."""
+    if path.is_dir():
+        raise RequestError(f"{option} {path}: this is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise RequestError(
+            f"{option} {path}: there is no folder {path.parent}; make it, or name another file"
+        )
+    writable(option, path)
+
+
+def new_folder(option: str, path: Path) -> None:
+    """Raises RequestError where `path` is a file or could not be made."""
+    if path.exists() and not path.is_dir():
+        raise RequestError(f"{option} {path}: this is a file; name a folder")
+    writable(option, path)
+
+
 def existing_run(run: str) -> Path:
     """The run folder. Raises RequestError where there is none."""
     folder = Path(run)

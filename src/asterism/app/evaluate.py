@@ -19,7 +19,7 @@ class Args:
     data: tyro.conf.Positional[str | None] = None  # other data than the run's own
     protocol: Literal["strict", "imm"] = "strict"
     """for runs without labels: strict (intercept, cross-validation, intervals) or imm (as in that paper)"""
-    all: bool = False  # every picture, also those it was trained on
+    all: bool = False  # every picture, also those it was trained on; for runs with labels
     device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     json: bool = False  # print one JSON object
 

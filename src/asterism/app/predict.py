@@ -32,26 +32,19 @@ def run(args: Args) -> int:
     folder = checks.existing_run(args.run)
     if not args.input:
         raise RequestError("no input: name pictures, folders or clips after the run")
-    checks.writable("-o", args.output)
+    checks.new_file("-o", args.output)
     if args.draw is not None:
-        checks.writable("--draw", args.draw)
-    from asterism.data.sources import open_data
-    from asterism.data.tables import joined
+        checks.new_folder("--draw", args.draw)
     from asterism.engine.predict import predict_to
-    from asterism.viz.overlay import write_overlays
 
-    rows = []
-    answer = predict_to(
-        folder,
-        args.input,
-        args.output,
-        format=args.format,
-        draw=lambda name, picture, few: rows.append(few),
-        device=args.device,
-    )
-    if args.draw is not None and rows:
-        every = joined(rows)
-        drawn = [path for what in args.input for path in write_overlays(open_data(what), every, args.draw)]
-        answer["drawn"] = [str(path) for path in drawn]
+    wanted = {"format": args.format, "device": args.device}
+    if args.draw is None:
+        answer = predict_to(folder, args.input, args.output, **wanted)
+    else:
+        from asterism.viz.overlay import Painter
+
+        with Painter(args.draw) as painter:
+            answer = predict_to(folder, args.input, args.output, draw=painter, **wanted)
+        answer["drawn"] = [str(path) for path in painter.written]
     print(show.as_json(answer) if args.json else show.as_lines(answer))
     return 0

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from asterism.data.base import ImageSet
 from asterism.data.sources import open_data
 from asterism.data.splits import split
+from asterism.engine.alive import health_of
 from asterism.engine.lesson import labelled_pictures
 from asterism.engine.looks import Looked, in_source, labels_of, look_at, turned_looks
 from asterism.engine.predict import keypoints
 from asterism.engine.runs import Run
-from asterism.engine.view import View, read_view
+from asterism.engine.view import View, frames_for, read_view
 from asterism.engine.weights import load_weights
 from asterism.errors import RequestError
 from asterism.methods.base import Method, Trainable
-from asterism.metrics import pixel
+from asterism.metrics import oks, pixel
 from asterism.metrics.landmarks import Labels, LandmarkReport, Points, PointsScore, evaluate_landmarks
 from asterism.types import LabelledImages
 
@@ -37,8 +38,9 @@ def evaluate_run(
 
     A detector is measured against its labels, beside the mean position in the crop; points that were learned
     without labels by metrics.landmarks under `protocol`, beside the mean shape, an untrained network and the
-    crop's own axes. `rotated` repeats it on whole pictures turned by random angles. Raises RequestError where
-    there are no labels, or those of other points.
+    crop's own axes, and by the scores that need no labels (`health`). `rotated` repeats it on whole pictures
+    turned by random angles. `everything` tests a detector on all pictures. Raises RequestError where there
+    are no labels, or those of other points.
     """
     info = Run(run).info()
     view = read_view(Run(run))
@@ -49,10 +51,14 @@ def evaluate_run(
         raise RequestError(
             f"{path}: has no labels to measure against; give labelled data: evaluate {run} DATA"
         )
-    train, test, warning = _pictures(info, images, everything)
+    train, test, warnings = _pictures(info, images, everything)
     about = {"run": str(run), "data": path, "method": method.name, "test_pictures": len(test)}
-    if warning:
-        about["warning"] = warning
+    frames = frames_for(images, view)
+    look = look_at(images, view, test, frames)
+    if look.frames.kind != view.kind:
+        warnings.append(look.frames.why)
+    about |= {"warning": "; ".join(warnings)} if warnings else {}
+    about |= {"frame": look.frames.kind, "why": look.frames.why}
     if isinstance(method, Trainable) and method.learns_from is LabelledImages:
         names = skeleton.names if skeleton is not None else ()
         if names != images.table.names:
@@ -62,25 +68,36 @@ def evaluate_run(
         return about | measure_detector(method, view, images, test, mean, info["seed"], device)
     untrained = _untrained(method, info["seed"])
     report = measure_landmarks(method, untrained, view, images, train, test, info["seed"], protocol, device)
-    return about | _short(report)
+    alive = health_of(method, look, frames, view, device)
+    return about | _short(report) | {"health": alive}
 
 
 def _pictures(
     info: dict[str, Any], images: ImageSet, everything: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
-    """Pictures to learn a head from, pictures to test on, and what the reader must be told."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Pictures to learn a head from, pictures to test on, and what the reader must be told.
+
+    Raises RequestError where all pictures are asked for and some must teach the head.
+    """
     assert images.table is not None
     labelled = labelled_pictures(images.table)
     same = info["data"]["fingerprint"] == images.fingerprint()
-    warning = "" if same else "other data than those of the run"
+    warnings = [] if same else ["other data than those of the run"]
+    if info["mean_shape"] is None and everything:
+        raise RequestError(
+            "--all: these points have no names, and what they are worth is told by a head that learns from "
+            "some of the pictures and is tested on the others; leave it out"
+        )
     if same and info["split"] is not None and not everything:
-        return np.array(info["split"]["train"]), np.array(info["split"]["test"]), warning
+        return np.array(info["split"]["train"]), np.array(info["split"]["test"]), warnings
     if info["mean_shape"] is None:  # nothing was learned from labels, but the head will be
         fresh = split(labelled, seed=info["seed"])
-        return fresh.train, fresh.test, warning
+        if same:
+            warnings.append("the points (not the head) have seen the test pictures, without labels")
+        return fresh.train, fresh.test, warnings
     if same:
-        warning = "the pictures it was trained on are among those it is tested on"
-    return labelled[:0], labelled, warning
+        warnings.append("the pictures it was trained on are among those it is tested on")
+    return labelled[:0], labelled, warnings
 
 
 def measure_detector(
@@ -94,17 +111,35 @@ def measure_detector(
 ) -> dict[str, Any]:
     """Errors in source pixels on the pictures `test`, of the mean position in the crop, and turned."""
     look = look_at(images, view, test)
-    answer = _errors(_found(method, [look], view, device), look.labels, seed)
+    xy, score = keypoints(method, look.images, look.frames, view.size, device=device)
+    answer = _errors(xy, look.labels, seed) | _object_similarity(look, xy, score)
     answer["mean_position_px"] = _errors(in_source(mean_shape, look, view), look.labels, seed)["mean_px"]
     turned = turned_looks(images, view, test, seed)
     rotated = _errors(_found(method, turned, view, device), labels_of(turned), seed)
-    answer |= {f"rotated_{name}": rotated[name] for name in ("mean_px", "ci95_px", "pck_0.1")}
+    answer |= {f"rotated_{name}": rotated[name] for name in ("mean_px", "ci95", "pck_0.1")}
     named = zip(look.names, answer.pop("per_point_px"))
     return {**answer, "frame": look.frames.kind, "per_point_px": dict(named)}
 
 
+def _object_similarity(
+    look: Looked, xy: Float[np.ndarray, "N K 2"], score: Float[np.ndarray, "N K"]
+) -> dict[str, Any]:
+    """COCO's average precision when the objects' places are given, where each has an area or a box."""
+    assert look.images.table is not None
+    table, rows = look.images.table, look.frames.row
+    area = oks.object_area(table.area[rows], table.box[rows], table.has_box[rows])
+    if not (area > 0).all():
+        return {}
+    image, labels = table.image[rows], look.labels
+    crowd = np.zeros(len(rows), bool)
+    truth = oks.Truth(image, labels.xy, labels.labelled, area, table.box[rows], crowd)
+    sigma, source = oks.sigmas_for(table.names, table.sigma)
+    found = oks.Found(image, xy, score.mean(1))
+    return {"oks_ap": oks.average_precision(truth, found, sigma)["AP"], "oks_sigma": source}
+
+
 def _found(method: Method, looks: list[Looked], view: View, device: str) -> Float[np.ndarray, "N K 2"]:
-    parts = [keypoints(method, look.images, look.frames, view.size, device=device) for look in looks]
+    parts = [keypoints(method, look.images, look.frames, view.size, device=device)[0] for look in looks]
     return np.concatenate(parts)
 
 
@@ -130,7 +165,8 @@ def measure_landmarks(
 ) -> LandmarkReport:
     """How well a linear head on the discovered points tells where the labelled ones are, and its controls."""
     random = np.random.default_rng(seed)
-    learn, judge = look_at(images, view, train), look_at(images, view, test)
+    frames = frames_for(images, view)
+    learn, judge = (look_at(images, view, pictures, frames) for pictures in (train, test))
     turned = turned_looks(images, view, test, seed)
 
     def found(by: Method) -> Points:
@@ -168,7 +204,11 @@ def _short(report: LandmarkReport) -> dict[str, Any]:
     own = report.sets[0].curve[-1]
     return {
         **last(report.sets[0]),
-        "ci95_px": own.forward.ci95_px,
+        "median_px": own.forward.median_px,
+        "p90_px": own.forward.p90_px,
+        "pck_0.1": own.forward.pck,
+        "n": own.forward.n,
+        "ci95": own.forward.ci95,
         "nme": own.forward.nme,
         "head_pictures": own.n_images,
         "controls": {score.name: last(score) for score in report.sets[1:]},

@@ -15,8 +15,9 @@ from asterism.data.frames import find_frames
 from asterism.data.splits import Split, split
 from asterism.data.subset import thinned
 from asterism.engine.view import View, view_of
-from asterism.errors import RequestError
+from asterism.errors import BadAnnotation, RequestError
 from asterism.geometry import affine
+from asterism.geometry.coords import xyn_from_xy
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Trainable
 from asterism.types import Clips, Images, LabelledImages, Skeleton
@@ -66,10 +67,16 @@ def lesson_of(
             )
         config = replace(config, n_keypoints=len(table.names))
     found = find_frames(images, frame, objects)
+    if objects is not None and found.kind != "moments":
+        raise RequestError(
+            f"--objects {objects}: only moving objects are counted, and {path} is looked at in other frames "
+            f"({found.kind}: {found.why}); leave it out, or give --frame moments"
+        )
     parts = None if table is None else split(labelled_pictures(table), seed=seed)
     frames = found if parts is None else found.rows(np.isin(found.image, parts.train))
     if with_labels and table is not None:
         frames = frames.rows((frames.row >= 0) & table.labelled[frames.row].any(1))
+        _check_places(images, table, frames.row, path)
     frames = thinned(images, frames)
     view = view_of(found, config.input_size)
     skeleton = images.skeleton if with_labels else None
@@ -87,6 +94,24 @@ def lesson_of(
         view=view,
         skeleton=skeleton or unnamed(config.n_keypoints),
         about=about,
+    )
+
+
+def _check_places(images: ImageSet, table: KeypointTable, rows: NDArray[np.int64], path: str) -> None:
+    """Raises BadAnnotation when no labelled point of these rows lies in its picture."""
+    for row in rows.tolist():
+        size = images.picture_size(int(table.image[row]))
+        xy = torch.from_numpy(table.xy[row][table.labelled[row]])
+        if (xyn_from_xy(xy, size).abs() <= 1).all(-1).any():
+            return
+    if not len(rows):
+        return
+    row, point = int(rows[0]), int(table.labelled[rows[0]].argmax())
+    index, (x, y) = int(table.image[row]), table.xy[row, point]
+    h, w = images.picture_size(index)
+    raise BadAnnotation(
+        f"{table.source or path}: no labelled point lies in its picture: in '{images.name(index)}' "
+        f"({w} x {h} pixels) the point '{table.names[point]}' is at {x:g}, {y:g}; wanted its pixels"
     )
 
 

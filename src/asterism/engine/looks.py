@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asterism.data.base import FrameTable, ImageSet
 from asterism.data.crops import frames_of
-from asterism.data.rotated import Rotated
+from asterism.data.rotated import Rotated, turned
 from asterism.data.subset import Subset
 from asterism.engine.view import View, frames_for
 from asterism.errors import RequestError
@@ -32,12 +32,17 @@ class Looked:
     names: tuple[str, ...]
 
 
-def look_at(images: ImageSet, view: View, pictures: NDArray[np.int64]) -> Looked:
-    """The labelled rows of some pictures in the frames the run would choose. Raises RequestError for none."""
+def look_at(
+    images: ImageSet, view: View, pictures: NDArray[np.int64], frames: FrameTable | None = None
+) -> Looked:
+    """The labelled rows of some pictures in the frames the run would choose. Raises RequestError for none.
+
+    `frames` are those of the whole set where they have been found already.
+    """
     table = images.table
     if table is None:
         raise RequestError(f"{images.title}: has no labels to measure against")
-    frames = frames_for(images, view)
+    frames = frames or frames_for(images, view)
     frames = frames.rows(np.isin(frames.image, pictures) & (frames.row >= 0))
     frames = frames.rows(np.flatnonzero(table.labelled[frames.row].any(1)))
     if not len(frames):
@@ -64,15 +69,23 @@ def turned_looks(images: ImageSet, view: View, pictures: NDArray[np.int64], seed
         mine = np.isin(plain.frames.image, own)
         if not mine.any():
             continue
+        as_turned = _turned_view(view, angle)
         if plain.frames.backgrounds:
-            look = look_at(Rotated(images, angle), view, own)
+            look = look_at(Rotated(images, angle), as_turned, own)
         else:
-            look = look_at(Rotated(Subset(images, own), angle), view, np.arange(len(own)))
+            look = look_at(Rotated(Subset(images, own), angle), as_turned, np.arange(len(own)))
         # The rows are those of the plain look, in the same order: every label has its frame in both.
         before, labels = plain.frames.rows(mine), plain.labels
         same = replace(look.labels, image=labels.image[mine], normaliser=labels.normaliser[mine])
         looks.append(_as_near(replace(look, labels=same), before, view))
     return looks
+
+
+def _turned_view(view: View, angle: float) -> View:
+    """What is remembered of the background is turned along: sets of a few pictures have no other."""
+    if view.memory.background is None:
+        return view
+    return replace(view, memory=replace(view.memory, background=turned(view.memory.background, angle)))
 
 
 def _as_near(look: Looked, before: FrameTable, view: View) -> Looked:

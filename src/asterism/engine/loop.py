@@ -122,9 +122,10 @@ class Loop:
             for name, value in terms.items():
                 if not torch.isfinite(value).all():
                     what = "the gradient" if name == "gradient" else f"the term '{name}' of the loss"
+                    kept = f"{self.run.last} holds the last good weights; " if self.run.last.exists() else ""
                     raise AsterismError(
-                        f"{self.method.name}: at step {step} {what} became {float(value)}; {self.run.last} "
-                        "holds the last good weights; look at the pictures and labels, or try another --seed"
+                        f"{self.method.name}: at step {step} {what} became {float(value)}; {kept}"
+                        "look at the pictures and labels, or try another --seed"
                     )
 
     def report(self, over: float) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asterism.data.base import FrameTable, ImageSet, Picture
 from asterism.data.crops import background_of, cut, frames_of
 from asterism.data.folder import PictureFiles
+from asterism.data.gathered import pictures as pictures_of
 from asterism.data.sources import open_data
 from asterism.data.tables import joined
 from asterism.engine.bars import Progress, bar
@@ -32,7 +33,7 @@ from asterism.types import Images, Keypoints2D, Skeleton
 
 _BATCH = 32
 
-Draw = Callable[[str, Picture, KeypointTable], None]  # name of the picture, the picture, its rows
+Draw = Callable[[ImageSet, int, Picture, KeypointTable], None]  # its set and index, itself, its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def predict(
     parts: list[Images] = []
     rows: list[NDArray[np.int64]] = []
     pictures: dict[int, Picture] = {}
-    for index, picture in _wanted(images, rows_of):
+    for index, picture in pictures_of(images, set(rows_of)):
         here = rows_of[index]
         at = affine.source_from_crop(frames_of(frames, here), size)
         parts.append(cut(picture, at, size, background_of(frames, int(here[0]), picture)))
@@ -86,20 +87,6 @@ def _rows_by_picture(frames: FrameTable) -> dict[int, NDArray[np.int64]]:
     return dict(zip(shown.tolist(), np.split(order, starts[1:])))
 
 
-def _wanted(images: ImageSet, rows_of: dict[int, Any]) -> Iterator[tuple[int, Picture]]:
-    """The pictures that have frames: of a clip in one decoding pass, of other sets only these are read."""
-    if not images.is_clip:
-        for index in rows_of:
-            yield index, images.picture(index)
-        return
-    last = max(rows_of, default=-1)
-    for index, picture in enumerate(images):
-        if index in rows_of:
-            yield index, picture
-        if index >= last:
-            return
-
-
 def _chunk(
     method: Method,
     parts: list[Images],
@@ -114,15 +101,12 @@ def _chunk(
 
 def keypoints(
     method: Method, images: ImageSet, frames: FrameTable, size: tuple[int, int], *, device: str = "auto"
-) -> Float[np.ndarray, "N K 2"]:
-    """Only where the points are, in source pixels, in the order of the frames."""
-    parts = [
-        (c.rows, c.found.xy.double().numpy()) for c in predict(method, images, frames, size, device=device)
-    ]
-    xy = np.concatenate([part for _, part in parts])
-    out = np.empty_like(xy)
-    out[np.concatenate([rows for rows, _ in parts])] = xy
-    return out
+) -> tuple[Float[np.ndarray, "N K 2"], Float[np.ndarray, "N K"]]:
+    """Only where the points are, in source pixels, and their scores, in the order of the frames."""
+    parts = [(chunk.rows, chunk.found) for chunk in predict(method, images, frames, size, device=device)]
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    found = Keypoints2D.cat([part for _, part in parts])
+    return found.xy.double().numpy()[order], found.score.double().numpy()[order]
 
 
 def table_of(
@@ -131,19 +115,23 @@ def table_of(
     image: NDArray[np.int64],
     individual: NDArray[np.int64],
     found: Keypoints2D,
+    stood_out: NDArray[np.bool_],
 ) -> KeypointTable:
-    """Keypoints as a table of rows; `image` indexes the names of the pictures."""
+    """Keypoints as a table of rows; `image` indexes the names of the pictures.
+
+    Rows in whose frame no object stood out (`stood_out` False) hold no point: a guess is no finding.
+    """
     n, k = found.score.shape
-    every = np.ones((n, k), bool)
+    here = np.repeat(stood_out[:, None], k, axis=1)
     return KeypointTable(
         names=skeleton.names,
         images=tuple(images),
         image=image,
         individual=individual,
-        xy=found.xy.double().numpy(),
-        labelled=every,
-        visible=every.copy(),
-        score=found.score.double().numpy(),
+        xy=np.where(here[..., None], found.xy.double().numpy(), 0.0),
+        labelled=here,
+        visible=here.copy(),
+        score=np.where(here, found.score.double().numpy(), 0.0),
         box=np.zeros((n, 4)),
         has_box=np.zeros(n, bool),
         area=np.zeros(n),
@@ -175,14 +163,16 @@ def predict_table(
         for index, picture in chunk.pictures.items():
             here = frames.image[chunk.rows] == index
             own = chunk.found[torch.from_numpy(here)]
-            individual = frames.individual[chunk.rows[here]]
-            name = images.name(index)
-            draw(name, picture, table_of(skeleton, [name], np.zeros(len(own), np.int64), individual, own))
+            which = chunk.rows[here]
+            at, name = np.zeros(len(own), np.int64), images.name(index)
+            rest = (frames.individual[which], own, frames.found[which])
+            draw(images, index, picture, table_of(skeleton, [name], at, *rest))
     names = [images.name(index) for index in range(len(images))]
     order = np.concatenate(rows) if rows else np.zeros(0, np.int64)
     empty = Keypoints2D(xy=torch.zeros(0, len(skeleton), 2), score=torch.zeros(0, len(skeleton)))
     every = Keypoints2D.cat(found) if found else empty
-    return table_of(skeleton, names, frames.image[order], frames.individual[order], every)
+    columns = (frames.image[order], frames.individual[order], every, frames.found[order])
+    return table_of(skeleton, names, *columns)
 
 
 def predict_to(
@@ -197,6 +187,7 @@ def predict_to(
     """Keypoints of all inputs (pictures, folders, clips, label files) into one file; returns its numbers.
 
     The ending of `output` chooses the format unless `format` names one; it is written wholly, in the end.
+    `not_found` counts the rows in which no object stood out: their points are left empty.
     Raises RequestError before any work when an input or the output cannot be.
     """
     check_format(output, format)
@@ -205,7 +196,7 @@ def predict_to(
     if skeleton is None:
         raise RequestError(f"{run}: its weights do not say what the points are called; train it again")
     began = time.monotonic()
-    tables, looks = [], []
+    tables, looks, lost = [], [], 0
     for images in _sets(inputs):
         shown: AbstractContextManager[Progress | None] = (
             bar(images.title) if len(images) > 1 else nullcontext()
@@ -213,6 +204,7 @@ def predict_to(
         with shown as progress:
             frames = frames_for(images, view)
             looks.append(f"{frames.kind}: {frames.why}")
+            lost += int((~frames.found).sum())
             table = predict_table(
                 method, skeleton, images, frames, view.size, device=device, draw=draw, progress=progress
             )
@@ -224,6 +216,7 @@ def predict_to(
         "output": str(output),
         "pictures": len(table.images),
         "rows": len(table),
+        "not_found": lost,
         "points": len(skeleton),
         "frame": " | ".join(dict.fromkeys(looks)),
         "seconds": seconds,

@@ -1,5 +1,6 @@
 """A run folder: run.json, log.jsonl, last/, best/ and pictures. A run killed at any moment can go on."""
 
+import contextlib
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from asterism.errors import RequestError
 from asterism.io.atomic import write_json, write_text
 
 _RUN, _LOG = "run.json", "log.jsonl"
+VIEW_FILE = "view.npz"  # engine.view writes it
 
 
 class Run:
@@ -58,6 +60,14 @@ class Run:
                 f"{self.folder}: cannot be made ({error.strerror}); name another one"
             ) from error
         write_json(self.folder / _RUN, {**info, "made_with": made_with(), "command": sys.argv})
+
+    def remove_start(self, folder_too: bool) -> None:
+        """Take away what a run wrote that ended before its first checkpoint; other files stay."""
+        for name in (_RUN, _LOG, VIEW_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+        if folder_too:
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                self.folder.rmdir()
 
     def info(self) -> dict[str, Any]:
         """run.json. Raises RequestError when this is no run, or run.json is damaged."""

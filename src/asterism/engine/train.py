@@ -1,7 +1,7 @@
 """Training: of a method on samples (train), and of a method named by the user on data named by the user."""
 
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ import torch
 
 from asterism.data.base import ImageSet
 from asterism.data.crops import Crops
-from asterism.data.gathered import gather
+from asterism.data.gathered import Gathered, gather
 from asterism.data.sources import open_data
 from asterism.engine.bars import Progress, bar
 from asterism.engine.batches import Samples, stream
 from asterism.engine.interrupt import interruptible
-from asterism.engine.lesson import lesson_of, trainable
+from asterism.engine.lesson import Lesson, lesson_of, trainable
 from asterism.engine.loop import Loop
 from asterism.engine.optim import forward_in_bfloat16, has_bfloat16
 from asterism.engine.runs import Run
 from asterism.engine.team import leads, pick_device, team
-from asterism.engine.view import write_view
+from asterism.engine.view import View, write_view
 from asterism.errors import RequestError
 from asterism.methods.base import Trainable
 from asterism.types import Clips, Recipe, Skeleton
@@ -113,7 +113,7 @@ def train_on(
     One labelled picture in five is kept back, chosen by the seed. Raises RequestError, before anything is
     written, when the method cannot learn from these data.
     """
-    folder = Run(run)
+    folder, where = Run(run), pick_device(device)
     cls, images = trainable(method, preset), open_data(data)
     asked = {"method": method, "preset": preset, "seed": seed, "steps": steps, "minutes": minutes}
     asked |= {"frame": frame, "objects": objects}
@@ -124,17 +124,13 @@ def train_on(
     recipe = replace(recipe, steps=asked["steps"] or recipe.steps)
     wanted = {key: asked[key] for key in ("seed", "frame", "objects")}
     lesson = lesson_of(cls, asked["preset"], images, data, **wanted)
-    if not again and leads():
-        folder.start({**asked, "recipe": asdict(recipe), **lesson.about})
-        write_view(folder, lesson.view)
+    crops = _samples(cls, images, lesson, recipe, asked["seed"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked["seed"])
         built = cls(lesson.config)
-    if cls.learns_from is Clips:
-        crops = gather(images, lesson.frames, lesson.view.size, clips=True)
-    else:
-        crops = Crops(images, lesson.frames, lesson.view.size, recipe.augment, asked["seed"])
-    with bar(f"train {method}") as progress:
+    about = {"kind": "train", **asked, "recipe": asdict(recipe), **lesson.about}
+    begun = nullcontext() if again or not leads() else _begun(folder, about, lesson.view)
+    with begun, bar(f"train {method}") as progress:
         done = train(
             built,
             crops,
@@ -144,11 +140,38 @@ def train_on(
             minutes=asked["minutes"],
             recipe=recipe,
             skeleton=lesson.skeleton,
-            device=device,
+            device=str(where),
             resume=resume,
             progress=progress,
         )
     return {"run": str(run), "method": method, "frame": lesson.frames.kind, "why": lesson.frames.why, **done}
+
+
+def _samples(
+    cls: type[Trainable], images: ImageSet, lesson: Lesson, recipe: Recipe, seed: int
+) -> Gathered | Crops:
+    """What the method learns from; one sample is read, so that pictures nobody can read are named now."""
+    if cls.learns_from is Clips:
+        return gather(images, lesson.frames, lesson.view.size, clips=True)
+    crops = Crops(images, lesson.frames, lesson.view.size, recipe.augment, seed)
+    if not len(crops):
+        raise RequestError(f"{images.title}: no picture with a frame and, where wanted, labels to learn from")
+    crops[0, 0]
+    return crops
+
+
+@contextmanager
+def _begun(folder: Run, about: dict[str, Any], view: View) -> Iterator[None]:
+    """A run is written; one that ends before its first checkpoint is taken away again."""
+    new = not folder.folder.exists()
+    folder.start(about)
+    try:
+        write_view(folder, view)
+        yield
+    except BaseException:
+        if not folder.last.exists():
+            folder.remove_start(new)
+        raise
 
 
 def _asked_before(run: Run, asked: dict[str, Any], images: ImageSet) -> dict[str, Any]:
@@ -157,6 +180,10 @@ def _asked_before(run: Run, asked: dict[str, Any], images: ImageSet) -> dict[str
     Raises RequestError when the method or the data are others than those of the run.
     """
     info = run.info()
+    if info.get("kind") == "discover":
+        raise RequestError(
+            f"{run.folder}: was made by discover, which does not go on; begin a new run with -o"
+        )
     if info["method"] != asked["method"]:
         raise RequestError(f"{run.folder}: is a run of {info['method']}, not of {asked['method']}")
     if info["data"]["fingerprint"] != images.fingerprint():

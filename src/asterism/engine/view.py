@@ -7,11 +7,9 @@ import numpy as np
 
 from asterism.data.base import FrameTable, ImageSet
 from asterism.data.frames import Memory, find_frames
-from asterism.engine.runs import Run
+from asterism.engine.runs import VIEW_FILE, Run
 from asterism.errors import BadWeights, RequestError
 from asterism.io.atomic import atomic_write
-
-_ARRAYS = "view.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +26,18 @@ class View:
 
 def view_of(frames: FrameTable, size: tuple[int, int]) -> View:
     """The view of a run that learns in these frames. A background is remembered when it is the only one."""
-    objects = int(frames.individual.max()) + 1 if frames.kind == "moments" and len(frames) else None
     background = frames.backgrounds[0] if len(frames.backgrounds) == 1 else None
     return View(
         kind=frames.kind,
         size=size,
-        memory=Memory(objects=objects, look=frames.look, background=background),
+        memory=Memory(objects=frames.objects, look=frames.look, background=background),
     )
 
 
 def write_view(run: Run, view: View) -> None:
     """The arrays of the view beside run.json, which holds the rest (View.as_json under "view")."""
     arrays = {"look": view.memory.look, "background": view.memory.background}
-    with atomic_write(run.folder / _ARRAYS) as temporary:
+    with atomic_write(run.folder / VIEW_FILE) as temporary:
         np.savez_compressed(temporary, **{k: v for k, v in arrays.items() if v is not None})
 
 
@@ -49,11 +46,11 @@ def read_view(run: Run) -> View:
     try:
         about = run.info()["view"]
         kind, (h, w), objects = about["frame"], about["size"], about["objects"]
-        with np.load(run.folder / _ARRAYS, allow_pickle=False) as arrays:
+        with np.load(run.folder / VIEW_FILE, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in ("look", "background") if name in arrays}
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise BadWeights(
-            f"{run.folder}: run.json and {_ARRAYS} do not say how it looks at pictures"
+            f"{run.folder}: run.json and {VIEW_FILE} do not say how it looks at pictures"
         ) from error
     return View(kind=kind, size=(h, w), memory=Memory(objects=objects, **held))
 
@@ -70,7 +67,7 @@ def frames_for(images: ImageSet, view: View) -> FrameTable:
     try:
         return find_frames(images, view.kind, memory=view.memory)
     except RequestError as error:
-        if view.kind != "moments":
+        if view.kind != "moments" or type(error) is not RequestError:  # a damaged file speaks for itself
             raise
         raise RequestError(
             f"{images.title}: this run looks at what stands out from a still background, which these "

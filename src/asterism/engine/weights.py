@@ -98,15 +98,19 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise BadWeights(f"{folder}: no {_METHOD} here; wanted a folder of weights, such as RUN/best")
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"format", "method", "config", "skeleton", "sha256"} - set(about)
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise BadWeights(f"{path}: is damaged: {error}") from error
-    if missing:
+    if not isinstance(about, dict):
+        raise BadWeights(f"{path}: is damaged: wanted a JSON object, got {about!r:.40}")
+    if missing := {"format", "method", "config", "skeleton", "sha256"} - set(about):
         raise BadWeights(f"{path}: lacks the fields {', '.join(sorted(missing))}")
     if about["format"] != FORMAT:
         raise BadWeights(
             f"{path}: field 'format' is {about['format']}, this version reads {FORMAT}; update asterism"
         )
+    for name in ("method", "sha256"):
+        if not isinstance(about[name], str):
+            raise BadWeights(f"{path}: field '{name}' is {about[name]!r:.40}; wanted a text")
     return about
 
 
@@ -125,21 +129,30 @@ def config_from_json(cls: type, values: Any, path: Path) -> Any:
         raise BadWeights(f"{path}: {cls.__name__} lacks the fields {', '.join(missing)}")
     hints = typing.get_type_hints(cls)
     try:
-        return cls(**{name: _restored(hints[name], value, path) for name, value in values.items()})
+        return cls(**{name: _restored(hints[name], v, path, name) for name, v in values.items()})
     except (TypeError, ValueError) as error:
         raise BadWeights(f"{path}: {cls.__name__}: {error}") from error
 
 
-def _restored(hint: Any, value: Any, path: Path) -> Any:
+_PLAIN = {int: int, float: (int, float), str: str, bool: bool}  # JSON writes 1.0 as 1 in some hands
+
+
+def _restored(hint: Any, value: Any, path: Path, name: str) -> Any:
     """JSON has no tuples and no dataclasses: the field's type says where they were."""
     if is_dataclass(hint) and isinstance(hint, type):
         return config_from_json(hint, value, path)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType) and value is not None:
-        return _restored(next(a for a in inner if a is not type(None)), value, path)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _restored(next(a for a in inner if a is not type(None)), value, path, name)
     if origin is tuple and isinstance(value, list):
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
-        return tuple(_restored(h, v, path) for h, v in zip(each, value, strict=True))
+        return tuple(_restored(h, v, path, name) for h, v in zip(each, value, strict=True))
+    right = isinstance(value, _PLAIN.get(hint, object)) and (hint is bool or not isinstance(value, bool))
+    if origin is tuple or (hint in _PLAIN and not right):
+        wanted = getattr(hint, "__name__", None) if hint in _PLAIN else hint
+        raise BadWeights(f"{path}: field '{name}' is {value!r:.40}; wanted {wanted}")
     return value
 
 

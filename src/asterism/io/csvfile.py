@@ -107,7 +107,9 @@ def read_point(where: str, cells: list[str]) -> tuple[float, float, float] | Non
     if math.isnan(x) and math.isnan(y):
         return None
     if math.isnan(x) or math.isnan(y):
-        raise BadAnnotation(f"{where}_{'x' if math.isnan(x) else 'y'}: is empty, its other coordinate is not")
+        part, cell = ("x", cells[0]) if math.isnan(x) else ("y", cells[1])
+        given = repr(cell) if cell.strip() else "empty"
+        raise BadAnnotation(f"{where}_{part}: is {given}, its other coordinate is not")
     return x, y, 1.0 if math.isnan(score) else score
 
 

@@ -1,10 +1,9 @@
 """Clips: frames stream past as uint8 RGB, never all held. PyAV is imported when a clip is opened."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +82,17 @@ def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: floa
     yuv420p holds a colour per 2 x 2 pixels, so an odd height or width gains a row or column, a copy of its
     last one. Raises RequestError without frames, for frames of several sizes, or for fps <= 0.
     """
-    av = _av(f"writing {path}")
-    path, frames = Path(path), iter(frames)
+    with video_writer(path, fps) as add:
+        for frame in frames:
+            add(frame)
+
+
+@contextmanager
+def video_writer(path: str | Path, fps: float | int) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """write_video for frames that come one by one: `with video_writer(path, 25) as add: add(frame)`."""
+    av, path = _av(f"writing {path}"), Path(path)
     if not 0 < fps < float("inf"):
         raise RequestError(f"{path}: fps {fps} was given; wanted a finite number above 0")
-    if (first := next(frames, None)) is None:
-        raise RequestError(f"{path}: there are no frames to write")
-    height, width = first.shape[:2]
     with atomic_write(path) as temporary:
         try:
             container = av.open(str(temporary), "w")
@@ -99,14 +102,23 @@ def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: floa
             rate = Fraction(fps).limit_denominator(1001)  # 1001: 29.97 is 30000/1001
             stream: Any = container.add_stream("libx264", rate=rate, options={"crf": "18"})  # 18: x264's
             stream.pix_fmt = "yuv420p"  # documentation calls it visually lossless
-            stream.height, stream.width = height + height % 2, width + width % 2
-            for at, frame in enumerate(chain([first], frames)):
-                if frame.shape != (height, width, 3):
-                    raise RequestError(
-                        f"{path}: frame {at} has shape {frame.shape}, frame 0 {height, width, 3}"
-                    )
+            shape, count = (0, 0, 3), 0
+
+            def add(frame: NDArray[np.uint8]) -> None:
+                nonlocal shape, count
+                height, width = frame.shape[:2]
+                if not count:
+                    shape = frame.shape
+                    stream.height, stream.width = height + height % 2, width + width % 2
+                elif frame.shape != shape:
+                    raise RequestError(f"{path}: frame {count} has shape {frame.shape}, frame 0 {shape}")
                 even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+                count += 1
+
+            yield add
+            if not count:
+                raise RequestError(f"{path}: there are no frames to write")
             container.mux(stream.encode())
 
 

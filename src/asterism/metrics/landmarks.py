@@ -2,9 +2,10 @@
 
 Strict protocol: from N labelled images learn a linear head (ridge with intercept, or the rotation-equivariant
 complex head, chosen with its penalty by cross-validation inside the N images), then measure on test images
-that neither the points' training nor the head has seen. N runs over a curve, with several random draws of the
-N images. Every other point set that is passed (an untrained network, a blob's moments) and the mean shape
-go through the same draws, because a linear head makes almost any points look good.
+that the head has not seen. The points may have seen them, without labels: who calls this says so. N runs
+over a curve, with several random draws of the N images. Every other point set that is passed (an untrained
+network, a blob's moments) and the mean shape go through the same draws, because a linear head makes almost
+any points look good.
 
 forward    labelled points predicted from discovered points, on the test images
 rotated    the same heads on test images that were turned at random: points of the object turn with it,
@@ -41,6 +42,7 @@ from asterism.metrics.pixel import bootstrap_interval, by_image, distances, mean
 PROTOCOLS: dict[str, tuple[Fit, ...]] = {"strict": (fit_ridge, fit_complex), "imm": (fit_lstsq,)}
 COUNTS = (1, 5, 10, 20, 50, 100)
 DRAWS = 20
+PCK_AT = 0.1  # of the normaliser
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,19 @@ class Points:
 
 @dataclass(frozen=True)
 class Errors:
-    """`nme` is None without normalisers; `judged` is the share of labelled points that could be predicted
-    (a point without a label among the N images cannot)."""
+    """In pixels, of the `n` labelled points measured (per draw).
+
+    `pck` is the share within a tenth of the normaliser; it and `nme` are None without normalisers. `judged`
+    is the share of labelled points that could be predicted (a point without a label among the N images
+    cannot).
+    """
 
     mean_px: float
     median_px: float
-    ci95_px: tuple[float, float]
+    p90_px: float
+    pck: float | None
+    n: int
+    ci95: tuple[float, float]
     nme: float | None
     judged: float
 
@@ -274,7 +283,10 @@ def _errors(
     return Errors(
         mean_px=float(distance[judged].mean()),
         median_px=float(np.median(distance[judged])),
-        ci95_px=bootstrap_interval(sums, counts, rng),
+        p90_px=float(np.percentile(distance[judged], 90)),
+        pck=float((distance <= PCK_AT * scale)[relative].mean()) if relative.any() else None,
+        n=int(judged.any(0).sum()),
+        ci95=bootstrap_interval(sums, counts, rng),
         nme=float((distance / scale)[relative].mean()) if relative.any() else None,
         judged=float(judged.sum() / max(labels.labelled.sum() * len(judged), 1)),
     )

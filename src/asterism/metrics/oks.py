@@ -70,10 +70,10 @@ def sigmas_for(names: Sequence[str], sigma: Sequence[float] = ()) -> tuple[tuple
 
     Write the second beside every OKS: with defaulted sigmas it compares with nothing else.
     """
+    if tuple(names) == COCO_NAMES and tuple(sigma) in ((), COCO_SIGMAS):
+        return COCO_SIGMAS, "COCO"
     if sigma:
         return tuple(sigma), "given"
-    if tuple(names) == COCO_NAMES:
-        return COCO_SIGMAS, "COCO"
     return (DEFAULT_SIGMA,) * len(names), f"default {DEFAULT_SIGMA:g}"
 
 

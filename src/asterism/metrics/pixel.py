@@ -17,15 +17,18 @@ BLOCK = 100  # replicates held at once: a hundred rows as long as there are imag
 
 @dataclass(frozen=True)
 class PixelErrors:
-    """Errors of all labelled points, in pixels. `per_point_px`: the mean of each, None if unlabelled."""
+    """Errors of all `n` labelled points, in pixels; `ci95` is that of the mean.
+
+    `per_point_px`: the mean of each, None if unlabelled.
+    """
 
     n_images: int
-    n_points: int
+    n: int
     mean_px: float
     median_px: float
     p90_px: float
     rmse_px: float
-    ci95_px: tuple[float, float]
+    ci95: tuple[float, float]
     per_point_px: tuple[float | None, ...]
 
 
@@ -60,12 +63,12 @@ def summarise(
     sums, counts = by_image(np.where(labelled, distance, 0.0).sum(1), labelled.sum(1), groups)
     return PixelErrors(
         n_images=int((counts > 0).sum()),
-        n_points=len(values),
+        n=len(values),
         mean_px=float(values.mean()),
         median_px=float(np.median(values)),
         p90_px=float(np.percentile(values, 90)),
         rmse_px=float(np.sqrt((values**2).mean())),
-        ci95_px=bootstrap_interval(sums[None], counts[None], rng),
+        ci95=bootstrap_interval(sums[None], counts[None], rng),
         per_point_px=means_per_point(distance, labelled),
     )
 

@@ -1,18 +1,21 @@
 """A whole data set with its keypoints drawn on: streams of pictures, sheets, and clips."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asterism.data.base import ImageSet
 from asterism.data.clip import Clip
+from asterism.data.gathered import pictures as pictures_of
 from asterism.errors import RequestError
 from asterism.io.images import write_image
 from asterism.io.table import KeypointTable
-from asterism.io.video import write_video
+from asterism.io.video import video_writer
 from asterism.viz import draw
 from asterism.viz.draw import Picture
 
@@ -51,29 +54,47 @@ def painted(picture: Picture, table: KeypointTable, rows: NDArray[np.int64]) -> 
     return picture
 
 
-def overlays(images: ImageSet, table: KeypointTable) -> Iterator[Picture]:
-    """Every picture in order with its points, one in memory at a time."""
-    rows = rows_by_picture(images, table)
-    for index, picture in enumerate(images):
-        yield painted(picture, table, rows.get(index, np.empty(0, np.int64)))
+class Painter:
+    """Pictures with their points, written while they are at hand: a clip becomes one clip, a picture a PNG.
 
+    A context: `with Painter(folder) as draw: draw(images, index, picture, rows)`. The pictures of a clip must
+    come in order. `written` are the files.
+    """
 
-def write_overlays(images: ImageSet, table: KeypointTable, folder: Path) -> list[Path]:
-    """A clip becomes one clip with points, pictures become PNG files of the same names; what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if images.is_clip:
-        path = folder / f"{Path(images.title).stem or 'clip'}-points.mp4"
-        fps = images.video.fps if isinstance(images, Clip) else _FPS
-        write_video(path, overlays(images, table), fps or _FPS)
-        return [path]
-    written: list[Path] = []
-    for index, picture in enumerate(overlays(images, table)):
-        path = folder / f"{_file_name(images.name(index))}.png"
-        if path in written:  # two folders may hold pictures of the same name
-            path = path.with_name(f"{path.stem}-{index}.png")
-        write_image(path, picture)
-        written.append(path)
-    return written
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: list[Path] = []
+        self._clip: ImageSet | None = None
+        self._add: Callable[[Picture], None] | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Painter":
+        return self
+
+    def __exit__(self, *reason: Any) -> bool | None:
+        return self._open.__exit__(*reason)
+
+    def __call__(self, images: ImageSet, index: int, picture: Picture, table: KeypointTable) -> None:
+        shown = painted(picture, table, np.arange(len(table)))
+        if not images.is_clip:
+            path = self._free(f"{_file_name(images.name(index))}.png")
+            write_image(path, shown)
+            return
+        if self._add is None or images is not self._clip:
+            self._open.close()
+            fps = images.video.fps if isinstance(images, Clip) else _FPS
+            path = self._free(f"{Path(images.title).stem or 'clip'}-points.mp4")
+            self._clip, self._add = images, self._open.enter_context(video_writer(path, fps or _FPS))
+        self._add(shown)
+
+    def _free(self, name: str) -> Path:
+        """Two folders may hold pictures of the same name."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
+        if path in self.written:
+            path = path.with_name(f"{path.stem}-{len(self.written)}{path.suffix}")
+        self.written.append(path)
+        return path
 
 
 def _file_name(name: str) -> str:
@@ -87,23 +108,12 @@ def spread(candidates: Sequence[int], n: int) -> list[int]:
     return [candidates[round(i)] for i in np.linspace(0, len(candidates) - 1, n)]
 
 
-def picked(images: ImageSet, indices: Sequence[int]) -> Iterator[tuple[int, Picture]]:
-    """These pictures in order; a clip is decoded once, up to the last of them."""
-    wanted = sorted(set(indices))
-    if not images.is_clip:
-        yield from ((index, images.picture(index)) for index in wanted)
-        return
-    for index, picture in enumerate(images):
-        if index in wanted:
-            yield index, picture
-        if not wanted or index >= wanted[-1]:
-            return
-
-
 def sheet(images: ImageSet, table: KeypointTable, pictures: Sequence[int], *, columns: int = 4) -> Picture:
     """A sheet of whole pictures with their points, captioned with their names."""
     rows, none = rows_by_picture(images, table), np.empty(0, np.int64)
-    cells = [_cell(p, table, rows.get(i, none), images.name(i)) for i, p in picked(images, pictures)]
+    cells = [
+        _cell(p, table, rows.get(i, none), images.name(i)) for i, p in pictures_of(images, set(pictures))
+    ]
     return draw.contact_sheet(cells, columns)
 
 
@@ -114,7 +124,7 @@ def close_ups(
     rows, cells = rows_by_picture(images, table), []
     chosen = [i for i in pictures if i in rows and table.labelled[rows[i]].any()]
     widest = max((_extent(table, row) for i in chosen for row in rows[i].tolist()), default=0.0)
-    for index, picture in picked(images, chosen):
+    for index, picture in pictures_of(images, set(chosen)):
         for row in rows[index][table.labelled[rows[index]].any(1)].tolist():
             xy = table.xy[row][table.labelled[row]]
             left, top, right, bottom = _square((xy.min(0) + xy.max(0)) / 2, widest, picture.shape[:2])
