@@ -277,7 +277,8 @@ def test_where_points_and_pictures_may_be_written(empty):
 
 def test_predictions_are_drawn_only_when_asked(empty, capsys):
     coco(empty)
-    Image.open("a.png").save("b.png")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(empty / name)
     twice = json.loads((empty / "labels.json").read_text())
     twice["images"].append({**twice["images"][0], "id": 2, "file_name": "b.png"})
     twice["annotations"].append({**twice["annotations"][0], "id": 2, "image_id": 2})

@@ -23,7 +23,7 @@ class Args:
     data: tyro.conf.Positional[str]  # a clip, a folder of pictures, or world:NAME
     k: Annotated[int | None, tyro.conf.arg(aliases=["-k"], metavar="K")] = None
     """how many keypoints; without it 8"""
-    minutes: float = 4.0  # how long to look
+    minutes: float = 4.0  # how long to learn; when points come out bad, once more for as long
     method: str | None = None  # a method that learns without labels; without it one is chosen
     objects: int | None = None  # how many animals or objects; without it they are counted
     frame: Literal["auto", "whole", "moments"] = "auto"
@@ -31,6 +31,7 @@ class Args:
     seed: int = 0  # the same seed, data, machine and number of threads give the same run
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="RUN")] = None
     """the run folder to write; without it runs/NAME"""
+    device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     json: bool = False  # print the health report as one JSON object
 
 
@@ -59,6 +60,7 @@ def run(args: Args) -> int:
         objects=args.objects,
         frame=args.frame,
         seed=args.seed,
+        device=args.device,
     )
     table = read_keypoints(folder / "keypoints.csv")
     written = write_discovered(folder, open_data(args.data), table, report)
