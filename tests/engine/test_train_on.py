@@ -130,7 +130,7 @@ def test_discovered_points_are_judged_with_controls(labelled, tmp_path):
     assert skeleton is not None and skeleton.names == ("point0", "point1")
     answer = evaluate_run(tmp_path / "run", device="cpu")
     assert answer["test_pictures"] == 4 and answer["head_pictures"] == 16
-    assert set(answer["controls"]) == {"mean shape", "untrained", "frame"}
+    assert set(answer["controls"]) == {"mean shape", "untrained", "mean shape in the frame"}
     assert answer["mean_px"] > 0 and answer["rotated_mean_px"] > 0
     assert answer["p90_px"] >= answer["median_px"] > 0 and 0 <= answer["pck_0.1"] <= 1 and answer["n"] == 8
     low, high = answer["ci95"]
