@@ -68,6 +68,9 @@ class StackedHourglass(Trainable[Images, Raw, Keypoints2D]):
         "small": StackedHourglassConfig(
             input_size=(128, 128), n_stacks=1, width=128, depth=3, sigma=1.5, balance=40.0
         ),
+        "fast": StackedHourglassConfig(
+            input_size=(96, 96), n_stacks=1, width=128, depth=3, sigma=1.5, balance=40.0
+        ),
         "tiny": StackedHourglassConfig(n_keypoints=3, input_size=(32, 32), n_stacks=2, width=16, depth=2),
     }
     takes = Images
@@ -82,18 +85,17 @@ class StackedHourglass(Trainable[Images, Raw, Keypoints2D]):
         augment=Augment(rotation=30.0, scale=0.25),
     )
     # A quarter of an hour on two cores: what is never seen at test time is not worth learning there.
-    recipes: ClassVar = {
-        "small": Recipe(
-            steps=3000,
-            batch_size=16,
-            lr=2e-3,
-            schedule="cosine",
-            warmup=0.02,
-            clip=5.0,
-            ema=0.99,
-            augment=Augment(rotation=10.0, scale=0.1),
-        )
-    }
+    _short = Recipe(
+        steps=3000,
+        batch_size=16,
+        lr=2e-3,
+        schedule="cosine",
+        warmup=0.02,
+        clip=5.0,
+        ema=0.99,
+        augment=Augment(rotation=10.0, scale=0.1),
+    )
+    recipes: ClassVar = {"small": _short, "fast": _short}
 
     def __init__(self, config: StackedHourglassConfig) -> None:
         super().__init__(config)
