@@ -114,7 +114,7 @@ def creatures(args: argparse.Namespace) -> None:
     rows = []
     for seed in args.seeds:
         run = fresh(args.out, f"creatures{seed}")
-        words = ["discover", CREATURES, "-k", "10", "-o", str(run), "--frame", "moments"]
+        words = ["discover", CREATURES, "-k", "14", "-o", str(run), "--frame", "moments"]
         record.asterism(*words, "--minutes", str(args.minutes), "--seed", str(seed))
         answer = record.asterism("evaluate", str(run))
         rows.append({s["name"]: at_count(s["curve"], 100) for s in answer["report"]["sets"]})
