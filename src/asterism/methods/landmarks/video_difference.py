@@ -143,7 +143,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
         """Means of the chosen heatmaps; the score is the presence, less where the heatmap is spread out."""
         turn = batch.to_source[:, None, :, :2]
         cov = raw.cov[:, self.chosen]
-        wide = cov.diagonal(dim1=-2, dim2=-1).sum(-1) / (2 * (self.config.sigma * self.unit) ** 2)
+        wide = cov.diagonal(dim1=-2, dim2=-1).sum(-1) / (8 * (self.config.sigma * self.unit) ** 2)
         return Keypoints2D(
             xy=affine.apply(batch.to_source, raw.xy[:, self.chosen]),
             score=raw.presence[:, self.chosen] * (-wide).exp(),
