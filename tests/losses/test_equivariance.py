@@ -9,7 +9,9 @@ from asterism.losses.equivariance import (
     concentration,
     diversity_pairwise,
     diversity_pooled,
+    entropy_concentration,
     separation,
+    temporal_separation,
 )
 
 F64 = torch.float64
@@ -88,3 +90,25 @@ def test_gradients():
     ]
     for loss, at_point in checks:
         assert torch.autograd.gradcheck(loss, (at_point,))
+
+
+def test_entropy_concentration_counts_cells():
+    flat = torch.full((1, 1, 4, 5), 1 / 20)
+    one = torch.zeros(1, 1, 4, 5)
+    one[..., 2, 3] = 1
+    two = torch.zeros(1, 1, 4, 5)
+    two[..., 2, 3] = two[..., 0, 0] = 0.5
+    found = [float(entropy_concentration(m)) for m in (flat, one, two)]
+    assert found == pytest.approx([1, 1 / 20, 2 / 20])
+
+
+def test_temporal_separation_sees_tracks_that_move_alike():
+    t = torch.linspace(0, 1, 9)
+    right, up = torch.stack([t, 0 * t], -1), torch.stack([0 * t, t], -1)
+    alike = torch.stack([right, right + 5], 1)[None]  # far apart, same motion
+    differ = torch.stack([right, up], 1)[None]
+    assert float(temporal_separation(alike, 0.1)) == pytest.approx(1)
+    spread = 2 * float((t - t.mean()).square().mean())
+    expected = math.exp(-spread / (2 * 0.1**2))
+    assert float(temporal_separation(differ, 0.1)) == pytest.approx(expected, rel=1e-4)
+    assert float(temporal_separation(alike[:, :, :1], 0.1)) == 0

@@ -6,6 +6,8 @@ Structural Representations, CVPR 2018 (separation, concentration). Distances are
 coordinates that are handed in; everything is averaged over the batch.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -70,6 +72,30 @@ def separation(xy: Float[Tensor, "B K 2"], sigma: int | float) -> Float[Tensor, 
 def concentration(cov: Float[Tensor, "B K 2 2"]) -> Float[Tensor, ""]:
     """Variance of the points' maps, over both axes together."""
     return cov.diagonal(dim1=-2, dim2=-1).sum(-1).mean()
+
+
+def entropy_concentration(maps: Float[Tensor, "B K h w"]) -> Float[Tensor, ""]:
+    """exp(entropy) of each map over its cells: how many cells it is spread over, as a share of all.
+
+    Maps sum to 1. 1 for a flat map, 1 / (h w) for a single cell.
+    """
+    cells = maps.shape[-2] * maps.shape[-1]
+    entropy = torch.special.entr(maps.flatten(2)).sum(-1)
+    return (entropy - math.log(cells)).exp().mean()
+
+
+def temporal_separation(xy: Float[Tensor, "B T K 2"], sigma: int | float) -> Float[Tensor, ""]:
+    """exp(-d^2 / 2 sigma^2), d^2 the mean over time of the squared distance between centred tracks.
+
+    Two points that move alike are close, wherever they lie: Minderer et al., Unsupervised Learning of Object
+    Structure and Dynamics from Videos, NeurIPS 2019. Averaged over pairs; 0 for a single point.
+    """
+    k = xy.shape[2]
+    centred = xy - xy.mean(1, keepdim=True)
+    a, b = torch.triu_indices(k, k, offset=1, device=xy.device)
+    apart = (centred[:, :, a] - centred[:, :, b]).square().sum(-1).mean(1)  # B pairs
+    near = (-apart / (2 * sigma**2)).exp()
+    return near.sum() / max(near.numel(), 1)
 
 
 def _mean(prob: Float[Tensor, "B K N"], at: Float[Tensor, "B N 2"]) -> Float[Tensor, "B K 2"]:

@@ -84,6 +84,7 @@ class Trainable(Method[In, Raw, Out]):
     """A method that learns. `loss` calls `forward` as often as it likes (two warps, three views)."""
 
     learns_from: ClassVar[type[Struct]]
+    clip_length: ClassVar[int] = 1  # of Clips: frames it wants of one object, where the data have them
     recipe: ClassVar[Recipe]
     recipes: ClassVar[Mapping[str, Recipe]] = {}  # of presets that are trained otherwise than `recipe` says
 
