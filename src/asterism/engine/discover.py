@@ -73,7 +73,8 @@ def discover(
     folder = Run(run)
     folder.start(_about(data, images, name, learner, view.as_json(), seed, minutes))
     write_view(folder, view)
-    crops = gather(images, frames, learner.config.input_size, clips=learner.learns_from is Clips)
+    in_time = learner.learns_from is Clips
+    crops = gather(images, frames, learner.config.input_size, clips=in_time, length=learner.clip_length)
     attempts: list[Attempt] = []
     for turn in range(_TRIES):
         place = folder if turn == 0 else Run(run / f"try{turn + 1}")

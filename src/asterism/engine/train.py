@@ -152,7 +152,7 @@ def _samples(
 ) -> Gathered | Crops:
     """What the method learns from; one sample is read, so that pictures nobody can read are named now."""
     if cls.learns_from is Clips:
-        return gather(images, lesson.frames, lesson.view.size, clips=True)
+        return gather(images, lesson.frames, lesson.view.size, clips=True, length=cls.clip_length)
     crops = Crops(images, lesson.frames, lesson.view.size, recipe.augment, seed)
     if not len(crops):
         raise RequestError(f"{images.title}: no picture with a frame and, where wanted, labels to learn from")

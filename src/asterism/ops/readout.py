@@ -2,8 +2,8 @@
 
 spatial     softmax over the map, mean: Thewlis et al., ICCV 2017. Mass far away pulls the point.
 marginal    softmax of each axis' mean logit: Jakab et al., NeurIPS 2018. One mode at most, a smooth gradient.
-channel     softmax over points AND a background at every cell, then each map's moments: Zhang et al., CVPR 2018.
-            Points compete for cells, so they cannot fall together.
+channel     softmax over points AND a background at every cell, then each map's moments: Zhang et al., CVPR
+            2018. Points compete for cells, so they cannot fall together.
 softplus    softplus maps, moments, and a presence from the mean activation: Minderer et al., NeurIPS 2019. A
             point can switch off.
 refined     the highest cell and the top of the parabola around it, for inference: no gradient to speak of.
@@ -66,7 +66,7 @@ def softplus_presence(logits: Float[Tensor, "B K h w"], stride: int | float) -> 
 
 
 def refined_peak(maps: Float[Tensor, "B K h w"], stride: int | float) -> Readout:
-    """The highest cell of each map and the parabola's top around it; presence is its height, cut to [0, 1]."""
+    """The highest cell of each map and the top of the parabola there; presence is its height in [0, 1]."""
     uv, height = peaks.highest(maps.float())
     mass = maps.float().clamp(min=0)
     spread = _moments(mass, stride)
