@@ -12,7 +12,7 @@ lstsq      origin 0, no intercept, no penalty: the head of Jakab et al., NeurIPS
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -99,6 +99,35 @@ def fit_lstsq(
         solved = np.linalg.lstsq(features[rows], y, rcond=None)[0]
         weight[0][:, :, columns] = solved.reshape(points.shape[1], 2, -1, 2)
     return _heads("lstsq", False, weight, np.zeros((1, xy.shape[1], 2)), labelled, (0.0,))
+
+
+Solve = Callable[
+    [Float[np.ndarray, "n F"], Float[np.ndarray, "n T"]],
+    tuple[Float[np.ndarray, "F T"], Float[np.ndarray, " T"]],
+]
+
+
+def fit_with(
+    kind: str,
+    solve: Solve,
+    points: Float[np.ndarray, "N P 2"],
+    xy: Float[np.ndarray, "N K 2"],
+    labelled: Bool[np.ndarray, "N K"],
+) -> LinearHead:
+    """A head whose weights and intercept come from `solve(features, targets)`, for the rules of papers."""
+    p, k = points.shape[1], xy.shape[1]
+    weight, intercept = np.zeros((1, p, 2, k, 2)), np.zeros((1, k, 2))
+    features = points.reshape(len(points), -1)
+    for rows, columns in _patterns(labelled):
+        w, b = solve(features[rows], xy[rows][:, columns].reshape(rows.sum(), -1))
+        weight[0][:, :, columns], intercept[0][columns] = w.reshape(p, 2, -1, 2), b.reshape(-1, 2)
+    return _heads(kind, False, weight, intercept, labelled, (0.0,))[0]
+
+
+def moved_origin(head: LinearHead, origin: Float[np.ndarray, "2"]) -> LinearHead:
+    """The same head in other coordinates: it was fitted to points and labels less `origin`."""
+    carried = np.einsum("i,pikj->kj", origin, head.weight)
+    return replace(head, intercept=head.intercept + origin - carried)
 
 
 def fit_mean(

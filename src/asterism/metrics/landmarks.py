@@ -155,6 +155,43 @@ def evaluate_landmarks(
     )
 
 
+@dataclass(frozen=True)
+class Answers:
+    """How far each labelled point is from its answer, in pixels, row by row: what two sets of points that
+    were measured on the same rows are compared by. `judged` are the points that could be answered."""
+
+    forward: Float[np.ndarray, "M K"]
+    judged: Bool[np.ndarray, "M K"]
+    rotated: Float[np.ndarray, "R K"] | None
+    rotated_judged: Bool[np.ndarray, "R K"] | None
+    head: str
+    gain: float
+
+
+def strict_answers(
+    points: Points,
+    train: Labels,
+    test: Labels,
+    rng: np.random.Generator,
+    *,
+    rotated: Labels | None = None,
+    fits: tuple[Fit, ...] = PROTOCOLS["strict"],
+) -> Answers:
+    """The strict protocol with all train rows, without its summary. ValueError for points that do not fit."""
+    _check("points", points, train, test, rotated)
+    head = cross_validated(fits, points.train, train.xy, train.labelled, train.image, rng)[0]
+    forward, judged = _gaps([head], points.test, test)
+    turned = None if rotated is None or points.rotated is None else _gaps([head], points.rotated, rotated)
+    return Answers(
+        forward=forward[0],
+        judged=judged[0],
+        rotated=None if turned is None else turned[0][0],
+        rotated_judged=None if turned is None else turned[1][0],
+        head=head.kind,
+        gain=head.gain,
+    )
+
+
 def _check(name: str, points: Points, train: Labels, test: Labels, rotated: Labels | None) -> None:
     parts = {"train": (points.train, train), "test": (points.test, test)}
     if rotated is not None:
