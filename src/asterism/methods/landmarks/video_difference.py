@@ -98,7 +98,9 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
     learns_from = Clips
     recipe = Recipe(steps=1500, batch_size=32, lr=2e-3, schedule="cosine", warmup=0.03, clip=5.0, ema=0.98)
 
-    recipes: ClassVar = {"whole": replace(recipe, batch_size=16)}
+    # On a CPU many small batches beat few large ones: after one minute on creatures the term
+    # `reconstruction` is .76 with 8 pictures, .86 with 16, .94 with 32.
+    recipes: ClassVar = {"small": replace(recipe, batch_size=8), "whole": replace(recipe, batch_size=8)}
 
     # Buffers, so that they are saved and move with the weights.
     chosen: Tensor  # K: the candidates that are the keypoints
