@@ -13,6 +13,8 @@ from asterism.data.base import ImageSet
 from asterism.data.sources import open_data
 from asterism.data.splits import split
 from asterism.engine.alive import health_of
+from asterism.engine.audit import audit_points, check_protocol
+from asterism.engine.ground import found, ground_of, labels_in_frames, points_in_frames
 from asterism.engine.lesson import labelled_pictures
 from asterism.engine.looks import Looked, in_source, labels_of, look_at, turned_looks
 from asterism.engine.predict import keypoints
@@ -37,11 +39,13 @@ def evaluate_run(
     """Errors of run/best on labelled data, by default on the pictures of its own data that were kept back.
 
     A detector is measured against its labels, beside the mean position in the crop; points that were learned
-    without labels by metrics.landmarks under `protocol`, beside the mean shape, an untrained network and the
-    crop's own axes, and by the scores that need no labels (`health`). `rotated` repeats it on whole pictures
-    turned by random angles. `everything` tests a detector on all pictures. Raises RequestError where there
-    are no labels, or those of other points.
+    without labels by metrics.landmarks, beside the mean shape, an untrained network and the crop's own axes,
+    and by the scores that need no labels (`health`). `rotated` repeats it on whole pictures turned by random
+    angles. Another `protocol` than strict, or "all", tells what the same points are worth
+    under papers' rules (engine.audit). `everything` tests a detector on all pictures. Raises RequestError
+    where there are no labels, or those of other points.
     """
+    check_protocol(protocol)
     info = Run(run).info()
     view = read_view(Run(run))
     method, skeleton = load_weights(run / "best")
@@ -60,14 +64,21 @@ def evaluate_run(
     about |= {"warning": "; ".join(warnings)} if warnings else {}
     about |= {"frame": look.frames.kind, "why": look.frames.why}
     if isinstance(method, Trainable) and method.learns_from is LabelledImages:
+        if protocol != "strict":
+            raise RequestError(
+                f"--protocol {protocol}: this run finds named points and needs no head; leave it out"
+            )
         names = skeleton.names if skeleton is not None else ()
         if names != images.table.names:
             given, wanted = ", ".join(images.table.names), ", ".join(names)
             raise RequestError(f"{path}: has the points {given}; the run finds {wanted}")
         mean = np.array(info["mean_shape"])
         return about | measure_detector(method, view, images, test, mean, info["seed"], device)
-    untrained = _untrained(method, info["seed"])
-    report = measure_landmarks(method, untrained, view, images, train, test, info["seed"], protocol, device)
+    untrained = untrained_like(method, info["seed"])
+    if protocol != "strict":
+        asked = (train, test, info["seed"], protocol, device)
+        return about | audit_points(method, untrained, view, images, *asked)
+    report = measure_landmarks(method, untrained, view, images, train, test, info["seed"], device=device)
     alive = health_of(method, look, frames, view, device)
     return about | _short(report) | {"health": alive}
 
@@ -115,7 +126,7 @@ def measure_detector(
     answer = _errors(xy, look.labels, seed) | _object_similarity(look, xy, score)
     answer["mean_position_px"] = _errors(in_source(mean_shape, look, view), look.labels, seed)["mean_px"]
     turned = turned_looks(images, view, test, seed)
-    rotated = _errors(_found(method, turned, view, device), labels_of(turned), seed)
+    rotated = _errors(found(method, turned, view.size, device), labels_of(turned), seed)
     answer |= {f"rotated_{name}": rotated[name] for name in ("mean_px", "ci95", "pck_0.1")}
     named = zip(look.names, answer.pop("per_point_px"))
     return {**answer, "frame": look.frames.kind, "per_point_px": dict(named)}
@@ -136,11 +147,6 @@ def _object_similarity(
     sigma, source = oks.sigmas_for(table.names, table.sigma)
     found = oks.Found(image, xy, score.mean(1))
     return {"oks_ap": oks.average_precision(truth, found, sigma)["AP"], "oks_sigma": source}
-
-
-def _found(method: Method, looks: list[Looked], view: View, device: str) -> Float[np.ndarray, "N K 2"]:
-    parts = [keypoints(method, look.images, look.frames, view.size, device=device)[0] for look in looks]
-    return np.concatenate(parts)
 
 
 def _errors(xy: Float[np.ndarray, "N K 2"], labels: Labels, seed: int) -> dict[str, Any]:
@@ -170,37 +176,28 @@ def measure_landmarks(
     told: the mean position in the source pictures, and the mean position in the frame, which knows as much
     as the frame does and is the harder control.
     """
-    frames = frames_for(images, view)
-    learn, judge = (look_at(images, view, pictures, frames) for pictures in (train, test))
-    turned = turned_looks(images, view, test, seed)
-
-    sides = ([learn], [judge], turned)
-
-    def found(by: Method) -> Points:
-        return Points(*(_in_frame(_found(by, looks, view, device), looks) for looks in sides))
-
-    def labels(looks: list[Looked]) -> Labels:
-        every = labels_of(looks)
-        return replace(every, xy=_in_frame(every.xy, looks))
-
+    ground = ground_of(images, view, train, test, seed, frames_for(images, view))
+    turned, sides = labels_of(ground.turned), ground.sides
+    learned, judged, turned_in_frame = labels_in_frames(ground)
     h, w = view.size
     axes = np.array([[(w - 1) / 2, (h - 1) / 2], [w - 1.0, (h - 1) / 2], [(w - 1) / 2, h - 1.0]])
     places = Points(*(np.concatenate([in_source(axes, look, view) for look in looks]) for looks in sides))
     plain = evaluate_landmarks(  # for its mean shape, in source pixels, and the frame's own corners
         places,
-        learn.labels,
-        judge.labels,
+        ground.learn.labels,
+        ground.judge.labels,
         np.random.default_rng(seed),
-        rotated=labels_of(turned),
+        rotated=turned,
         protocol=protocol,
     )
+    before = points_in_frames(lambda looks: found(untrained, looks, view.size, device), ground)
     report = evaluate_landmarks(
-        found(method),
-        labels([learn]),
-        labels([judge]),
+        points_in_frames(lambda looks: found(method, looks, view.size, device), ground),
+        learned,
+        judged,
         np.random.default_rng(seed),
-        rotated=labels(turned),
-        controls={"untrained": found(untrained)},
+        rotated=turned_in_frame,
+        controls={"untrained": before},
         protocol=protocol,
     )
     own, in_frame, *controls = report.sets
@@ -208,16 +205,7 @@ def measure_landmarks(
     return replace(report, sets=(own, plain.sets[1], *controls, in_frame))
 
 
-def _in_frame(xy: Float[np.ndarray, "N K 2"], looks: list[Looked]) -> Float[np.ndarray, "N K 2"]:
-    """Source pixels turned and shifted into the frames' own axes, at the same scale."""
-    angle = np.concatenate([look.frames.angle for look in looks])
-    centre = np.concatenate([look.frames.centre for look in looks])
-    z = (xy[..., 0] - centre[:, None, 0]) + 1j * (xy[..., 1] - centre[:, None, 1])
-    z = z * np.exp(-1j * angle)[:, None]
-    return np.stack([z.real, z.imag], axis=-1)
-
-
-def _untrained(method: Method, seed: int) -> Method:
+def untrained_like(method: Method, seed: int) -> Method:
     """The same network before it learned: what its architecture alone knows."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
