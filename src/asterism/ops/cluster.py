@@ -15,12 +15,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Clusters:
-    """Centres, how far from a centre its members may lie, and for every descriptor its centre and whether
-    it is a member: near enough, and the nearest of its image."""
+    """Centres, how far from a centre its members may lie, and for every descriptor its centre, how far that
+    is, and whether it is a member: near enough, and the nearest of its image."""
 
     centre: Float[Tensor, "K D"]
     radius: Float[Tensor, " K"]
     label: Int[Tensor, " N"]
+    distance: Float[Tensor, " N"]
     member: Bool[Tensor, " N"]
 
 
@@ -126,7 +127,7 @@ def assign(
     """Every point to its nearest centre; members are within its radius and the nearest of their image."""
     label, distance = nearest(point, centre)
     member = best_per_image(label, distance, image) & (distance <= radius[label])
-    return Clusters(centre=centre, radius=radius, label=label, member=member)
+    return Clusters(centre=centre, radius=radius, label=label, distance=distance, member=member)
 
 
 def at_most_one(
@@ -142,7 +143,8 @@ def at_most_one(
     label, distance = nearest(point, centre)
     best = best_per_image(label, distance, image)
     radius = radii(label[best], distance[best], len(centre), deviations)
-    return Clusters(centre=centre, radius=radius, label=label, member=best & (distance <= radius[label]))
+    member = best & (distance <= radius[label])
+    return Clusters(centre=centre, radius=radius, label=label, distance=distance, member=member)
 
 
 def two_way(
@@ -172,6 +174,6 @@ def two_way(
     m = min(m, int(alive.sum()))
     centre = kmeans(point[alive], m, iterations=iterations, attempts=attempts, generator=generator)
     survivors = at_most_one(point[alive], image[alive], centre, deviations)
-    label, member = torch.zeros_like(coarse.label), torch.zeros_like(alive)
-    label[alive], member[alive] = survivors.label, survivors.member
-    return coarse, replace(survivors, label=label, member=member)
+    label, distance, member = (torch.zeros_like(t) for t in (coarse.label, coarse.distance, alive))
+    label[alive], distance[alive], member[alive] = survivors.label, survivors.distance, survivors.member
+    return coarse, replace(survivors, label=label, distance=distance, member=member)
