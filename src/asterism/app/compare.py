@@ -31,6 +31,7 @@ class Args:
     seeds: tuple[int, ...] = (0,)  # such as 0 1 2: each method learns once from each
     frame: Literal["auto", "whole", "moments", "boxes"] = "auto"
     """where all look: whole picture, the moving object's moments, labelled boxes; auto looks at no label"""
+    objects: int | None = None  # how many animals or objects; without it they are counted
     preset: str | None = None  # a size that all methods have; without it small, or whole for whole pictures
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = None
     """the folder to write; without it runs/compare"""
@@ -51,6 +52,7 @@ def run(args: Args) -> int:
         )
     checks.positive("--minutes", args.minutes)
     checks.positive("-k", args.k, _MOST_POINTS)
+    checks.positive("--objects", args.objects)
     for seed in args.seeds:
         checks.seed(seed)
     folder = args.output or Path("runs") / "compare"
@@ -66,6 +68,7 @@ def run(args: Args) -> int:
         k=args.k,
         seeds=args.seeds,
         frame=args.frame,
+        objects=args.objects,
         preset=args.preset,
         device=args.device,
     )

@@ -71,12 +71,12 @@ class Arena:
         return Tested(image=test.image, turned=turned.image, size=test.normaliser)
 
 
-def arena_of(images: ImageSet, frame: str, device: str) -> Arena:
+def arena_of(images: ImageSet, frame: str, objects: int | None, device: str) -> Arena:
     """Look at the data once, for everybody. Raises RequestError for data that cannot be compared on."""
     if len(images) < 2:
         raise RequestError(f"{images.title}: holds {len(images)} picture(s); some must teach and others test")
     images = held(images)
-    frames = find_frames(images if frame == "boxes" else Unlabelled(images), frame)
+    frames = find_frames(images if frame == "boxes" else Unlabelled(images), frame, objects)
     view = view_of(frames, SIZE)
     table = images.table
     parts = split(len(images) if table is None else labelled_pictures(table), seed=SPLIT_SEED)

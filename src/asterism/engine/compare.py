@@ -89,6 +89,7 @@ def compare(
     k: int | None = None,
     seeds: Sequence[int] = (0,),
     frame: str = "auto",
+    objects: int | None = None,
     preset: str | None = None,
     device: str = "auto",
 ) -> Comparison:
@@ -107,7 +108,7 @@ def compare(
         trainable(name, preset or "small")
     images = open_data(data)
     with bar("looking"):
-        arena = arena_of(images, frame, device)
+        arena = arena_of(images, frame, objects, device)
     length = {"minutes": minutes, "steps": steps}
     plans = {
         name: [_plan(arena, data, name, folder, k or DEFAULT_K, seed, preset, length) for seed in seeds]
@@ -226,30 +227,30 @@ def _entrant(
 
 
 def _trained(arena: Arena, plan: Plan) -> tuple[Method, dict[str, Any]]:
-    """The method with its best weights, and how it came by them; a run that is there is not begun again."""
-    if plan.finished():
-        method, _ = load_weights(plan.run.best)
-        return method, read_about(plan.run.best)["trained"]
+    """The method with its best weights, and how it came by them; a run that is there is not begun again.
+
+    What is measured is what was written: asked again, the table is the same to the last digit.
+    """
     again = plan.run.exists()
     if not again:
         plan.run.start(plan.about)
         write_view(plan.run, plan.view)
-    method = plan.built()
-    with bar(f"{plan.cls.name} (seed {plan.seed})") as progress:
-        done = train(
-            method,
-            _samples(arena, plan),
-            plan.run,
-            seed=plan.seed,
-            steps=plan.steps,
-            minutes=plan.minutes,
-            recipe=plan.recipe,
-            skeleton=plan.skeleton,
-            device=arena.device,
-            resume=again,
-            progress=progress,
-        )
-    return method, done
+    if not plan.finished():
+        with bar(f"{plan.cls.name} (seed {plan.seed})") as progress:
+            train(
+                plan.built(),
+                _samples(arena, plan),
+                plan.run,
+                seed=plan.seed,
+                steps=plan.steps,
+                minutes=plan.minutes,
+                recipe=plan.recipe,
+                skeleton=plan.skeleton,
+                device=arena.device,
+                resume=again,
+                progress=progress,
+            )
+    return load_weights(plan.run.best)[0], read_about(plan.run.best)["trained"]
 
 
 def _samples(arena: Arena, plan: Plan) -> Samples:
@@ -316,8 +317,30 @@ def _protocol_in_words(arena: Arena, length: Mapping[str, Any], seeds: Sequence[
             "Points without names go through the strict linear head, which learned from the labels of "
             f"{n} training rows; methods that learn from labels saw the same ones, and need no head."
         )
+    told += _doubts(arena)
     if arena.images.is_clip or arena.images.scenes_are_clips:
         told.append("The pictures kept back come from the same clips as the others: new clips are harder.")
     if len(seeds) == 1:
         told.append("One seed: how much training itself varies is not known; try --seeds 0 1 2.")
+    return told
+
+
+def _doubts(arena: Arena) -> list[str]:
+    """What may be wrong with the frames that all looked through: bad ones make every method look bad."""
+    told, table, seen = [], arena.images.table, arena.frames.objects
+    if table is not None:
+        labelled = int(np.bincount(table.image[table.labelled.any(1)]).max())
+        if seen is not None and seen != labelled:
+            told.append(
+                f"WRONG FRAMES? {seen} moving objects were counted, the labels know {labelled} in a picture: "
+                f"try --objects {labelled}, or --frame whole."
+            )
+        elif arena.frames.kind == "whole" and labelled > 1:
+            told.append(
+                f"WRONG FRAMES? Up to {labelled} objects are labelled in a picture, and whole pictures were "
+                "looked at: points cannot tell the objects apart; try --frame boxes or --frame moments."
+            )
+    doubtful = float(np.mean(arena.frames.doubt > 0.5))
+    if doubtful > 0.1:
+        told.append(f"In {doubtful:.0%} of the frames front and back are in doubt.")
     return told

@@ -81,9 +81,7 @@ def row_of(entrant: Entrant, tested: Tested | None) -> dict[str, Any]:
     return row
 
 
-Sums = tuple[
-    Float[np.ndarray, "S I"], Float[np.ndarray, "S I"]
-]  # of distances and counts, per seed and image
+Sums = tuple[Float[np.ndarray, "_ I"], Float[np.ndarray, "_ I"]]  # distances and counts per seed and image
 
 
 def forward_sums(entrant: Entrant, tested: Tested) -> Sums:
