@@ -17,7 +17,8 @@ Discovery, TPAMI 2023, https://arxiv.org/abs/2205.15895.
     correspondence recovery by clustering             -> _recluster, ops.cluster.two_way
     descriptor loss, negatives inside an image        -> losses.contrastive.margin_within_images
     landmark detector on pseudo-labels (stage 2)      -> loss: landmark, when stage is LANDMARKS
-    left and right from flipped pictures              -> _learn_swap, decode
+    landmarks that coincide are merged (NeurIPS)      -> _merge
+    left and right from flipped pictures (TPAMI)      -> _learn_swap, decode
 
 Departs from the paper:
 - generic keypoints are corners and dots (Shi-Tomasi), because SuperPoint's weights are not free. Where the
@@ -27,7 +28,16 @@ Departs from the paper:
   three stages are parts of one run and share it, where the paper trains stage 2 on its own.
 - the batch carries no index of pictures, so pseudo-labels are made as batches come: points of the batch go
   to the nearest centre. Centres come from a bank of the last pictures' descriptors.
+- after the warm-up a keypoint is still a corner, weighted by the learned detector. With the detector's own
+  peaks and labels made on the fly, the points drifted off the picture's content within a few rounds.
+- pictures are standardised, and a picture's mean descriptor is taken off its descriptors: what all its points
+  share (style, colour) would otherwise cluster by picture.
 - points that are in no cluster keep learning from the warps of their own picture after the warm-up.
+- in the small presets there are half as many clusters again as keypoints; at most the surplus is merged, and
+  the K that recur in the most pictures are kept. Flips are averaged only where mirrored landmarks agree.
+- the preset "paper" has the lengths, M, margin and weight of the descriptor loss of the public code; strengths
+  of the warps and colours, the bank's size and the weights of the two detectors are ours. The trunk's lower
+  learning rate in stage 2 is left out.
 """
 
 from dataclasses import dataclass, replace
@@ -68,19 +78,19 @@ class SelfTrainingCorrConfig:
     stride: int = 4  # of the maps
     widths: tuple[int, ...] = (32, 64, 64)
     descriptor: int = 32  # length of a descriptor
-    most: int = 20  # generic keypoints per picture
+    most: int = 16  # generic keypoints per picture
     radius: int = 3  # pixels in which a generic keypoint is the best
     border: int = 4  # pixels without keypoints along the edge
-    quality: float = 0.005  # of the best corner's response that a corner must have
+    quality: float = 0.01  # of the best corner's response that a corner must have
     floor: float = 0.1  # that the learned detector leaves a corner it does not know
     sigma: float = 1.0  # cells, of the targets
     margin: float = 0.8
     descriptor_weight: float = 10.0
     keypoint_weight: float = 0.1
-    landmark_weight: float = 1.0
+    landmark_weight: float = 3.0
     deviations: float = 1.0  # above the mean distance at which a member of a cluster is dropped
     warmup: float = 0.25  # of the training
-    rounds: float = 0.6  # of the training: until then descriptors are clustered anew
+    rounds: float = 0.5  # of the training: until then descriptors are clustered anew
     overlap: float = 0.7  # of the pictures in which two landmarks coincide, from which they are one
     bank: int = 512  # pictures whose descriptors are clustered
     iterations: int = 10  # of k-means
@@ -146,6 +156,7 @@ class SelfTrainingCorr(Trainable[Images, Raw, Keypoints2D]):
             widths=(8, 16),
             descriptor=8,
             most=6,
+            landmark_weight=1.0,
             bank=64,
         ),
     }
