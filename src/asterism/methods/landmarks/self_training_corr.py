@@ -35,9 +35,9 @@ Departs from the paper:
 - points that are in no cluster keep learning from the warps of their own picture after the warm-up.
 - in the small presets there are half as many clusters again as keypoints; at most the surplus is merged, and
   the K that recur in the most pictures are kept. Flips are averaged only where mirrored landmarks agree.
-- the preset "paper" has the lengths, M, margin and weight of the descriptor loss of the public code; strengths
-  of the warps and colours, the bank's size and the weights of the two detectors are ours. The trunk's lower
-  learning rate in stage 2 is left out.
+- the preset "paper" has the lengths, M, margin and weight of the descriptor loss of the public code;
+  strengths of the warps and colours, the bank's size and the weights of the two detectors are ours. The
+  trunk's lower learning rate in stage 2 is left out.
 """
 
 from dataclasses import dataclass, replace
