@@ -131,15 +131,16 @@ class StructuralLandmarks(Trainable[Images, Raw, Keypoints2D]):
             n_keypoints=3,
             input_size=(32, 32),
             stride=2,
-            widths=(8, 16),
+            widths=(16, 32),
             feature_widths=(8,),
             decoder_widths=(16, 16),
             features=8,
             descriptor=4,
             levels=2,
             grid=3,
-            equivariance=100.0,
-            reconstruction=(10.0,),
+            separation_sigma=0.15,
+            equivariance=1000.0,
+            reconstruction=(20.0,),
             rises_at=(),
         ),
     }
@@ -179,9 +180,7 @@ class StructuralLandmarks(Trainable[Images, Raw, Keypoints2D]):
             if getattr(c, field) not in known:
                 raise ValueError(f"{field}: wanted {' or '.join(known)}, got {getattr(c, field)}")
         if len(c.reconstruction) != len(c.rises_at) + 1:
-            raise ValueError(
-                f"reconstruction: wanted {len(c.rises_at) + 1} weights, got {c.reconstruction}"
-            )
+            raise ValueError(f"reconstruction: wanted {len(c.rises_at) + 1} weights, got {c.reconstruction}")
         k, seen = c.n_keypoints + 1, 3 * c.stride**2  # pixels of a cell become channels
         self.detector = UNet(seen, k, widths=c.widths)
         self.look = UNet(seen, c.features, widths=c.feature_widths)
@@ -271,7 +270,7 @@ class StructuralLandmarks(Trainable[Images, Raw, Keypoints2D]):
         return F.pixel_unshuffle(image, self.config.stride)
 
     def _equivariance(self, batch: Images, xy: Float[Tensor, "B K 2"]) -> tuple[Readout, Tensor]:
-        """What is found in a warped picture, and the mean squared distance (px^2) from the points it shows."""
+        """What is found in a warped picture, and its mean squared distance (px^2) from the points shown."""
         size = (batch.image.shape[2], batch.image.shape[3])
         warp = CONTROL[self.config.control](self.config, size, xy.detach())
         change = None if batch.change is None else warp_image(batch.change, warp)
@@ -319,7 +318,7 @@ def _held_by_landmarks(c: StructuralLandmarksConfig, size: tuple[int, int], xy: 
 def held_by(
     xy: Float[Tensor, "B K 2"], drawn: Float[Tensor, "B K 2"], size: tuple[int, int], rest: Warp
 ) -> Inverse:
-    """A warp that takes every point where `rest` does, moved by `drawn`, and the corners where `rest` does."""
+    """A warp that takes points where `rest` does, moved by `drawn`, and the corners where `rest` does."""
     edge = xy.new_tensor([[-1, -1], [1, -1], [-1, 1], [1, 1]])
     control = torch.cat([xy, xy_from_xyn(edge, size).expand(len(xy), 4, 2)], 1)
     moved = rest.points(control) + F.pad(drawn, (0, 0, 0, 4))
