@@ -63,7 +63,9 @@ class FrameTable:
 
     `kind` is whole, boxes or moments and `why` says in words how it was chosen. `row[i]` is the row of the
     label table this frame belongs to, -1 for none. `background[i]` indexes `backgrounds`, -1 for none: the
-    pictures of one scene share one. `look` is the objects' mean picture, front to the right (data/heading).
+    pictures of one scene share one. Where the camera moves a background is a panorama with a fourth channel
+    (data/stabilise) and `placed[i]` takes pixels of the picture to its own; crops.background_of reads both.
+    `look` is the objects' mean picture, front to the right (data/heading).
     """
 
     kind: str
@@ -78,6 +80,7 @@ class FrameTable:
     background: NDArray[np.int64]  # N
     found: NDArray[np.bool_]  # N: False where no object stood out; the other columns are then a guess
     backgrounds: tuple[Picture, ...] = ()
+    placed: NDArray[np.float64] | None = None  # N 3 3; None where no camera moves
     look: NDArray[np.float32] | None = None
     objects: int | None = None  # followed by moments, whether or not they have labels
 
@@ -87,4 +90,5 @@ class FrameTable:
     def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "FrameTable":
         """Some of the frames."""
         columns = ("image", "individual", "row", "centre", "scale", "angle", "doubt", "background", "found")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
+        placed = None if self.placed is None else self.placed[chosen]
+        return replace(self, placed=placed, **{name: getattr(self, name)[chosen] for name in columns})

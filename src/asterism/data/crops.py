@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from asterism.data import augment as augmenting
 from asterism.data.base import FrameTable, ImageSet, Picture
+from asterism.data.stabilise import behind
 from asterism.data.subset import PictureCache
 from asterism.errors import RequestError
 from asterism.geometry import affine
@@ -32,14 +33,18 @@ def frames_of(table: FrameTable, rows: NDArray[np.int64]) -> Frames:
 
 
 def background_of(table: FrameTable, row: int, picture: Picture) -> Picture | None:
-    """The still background of the frame's picture; None where no picture has one.
+    """The background of the frame's picture, also before a moving camera; None where no picture has one.
 
     A picture without one, among others that have, is its own: nothing is known to have changed in it.
     """
     if not table.backgrounds:
         return None
     which = int(table.background[row])
-    return picture if which < 0 else table.backgrounds[which]
+    if which < 0:
+        return picture
+    if table.placed is None or table.backgrounds[which].shape[-1] == 3:
+        return table.backgrounds[which]
+    return behind(table.backgrounds[which], table.placed[row], picture)
 
 
 def cut(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asterism.data.base import ImageSet, Picture
+from asterism.data.registration import shrunk
 
 MEDIAN_OF = 31  # pictures whose median is the background: odd, and small enough for 4K clips in memory
 MOST_NOISE = 8.0  # grey levels: real clips of a still camera have 2 to 6, generated panning ones 9 to 15
@@ -44,14 +45,6 @@ def difference(a: Picture, b: Picture) -> NDArray[np.uint8]:
     return np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
 
 
-def shrunk(values: NDArray, factor: int) -> NDArray[np.float32]:
-    """Mean over factor x factor blocks of an H W map; a rest that fills no block is dropped."""
-    h, w = values.shape[0] // factor, values.shape[1] // factor
-    rows = np.add.reduceat(values[: h * factor], np.arange(0, h * factor, factor), axis=0, dtype=np.float32)
-    both = np.add.reduceat(rows[:, : w * factor], np.arange(0, w * factor, factor), axis=1)
-    return (both / factor**2).astype(np.float32)
-
-
 def otsu(values: NDArray[np.floating], bins: int = 256) -> float:
     """The level that separates values in [0, 255] into two classes with the largest variance between."""
     counts, edges = np.histogram(values, bins=bins, range=(0.0, 255.0))
@@ -69,23 +62,52 @@ def estimate_background(images: ImageSet) -> Background | None:
 
     None when the set has fewer than five pictures or pictures of several sizes: then nothing is still.
     """
+    some = samples_of(images)
+    return None if some is None else background_of(median_of(some), some)
+
+
+def samples_of(images: ImageSet) -> list[Picture] | None:
+    """The pictures a background is made of; None where there can be none."""
     wanted = np.unique(np.linspace(0, len(images) - 1, MEDIAN_OF).round().astype(np.int64))
     if len(images) < 5:
         return None
     some = list(_chosen(images, set(wanted.tolist())))
-    if len({picture.shape for picture in some}) > 1:
-        return None
-    median = np.median(np.stack(some), axis=0).astype(np.uint8)
-    return background_of(median, some)
+    return some if len({picture.shape for picture in some}) == 1 else None
+
+
+def median_of(some: list[Picture]) -> Picture:
+    """What is there most of the time."""
+    return np.median(np.stack(some), axis=0).astype(np.uint8)
 
 
 def background_of(median: Picture, some: list[Picture]) -> Background:
     """The level for a known background, from pictures that are looked at against it."""
-    shrink = max(1, round(max(median.shape[:2]) / WORKING_SIDE))
-    values = np.stack([shrunk(difference(picture, median), shrink) for picture in some])
+    shrink = working_shrink(median.shape[:2])
+    return levels_of(
+        median, np.stack([shrunk(difference(picture, median), shrink) for picture in some]), shrink
+    )
+
+
+def middle_of(
+    stack: NDArray[np.uint8], seen: NDArray[np.bool_], least: int
+) -> tuple[Picture, NDArray[np.bool_]]:
+    """The (lower) median of pictures n H W 3 where each is `seen`, and where at least `least` of them are."""
+    values = np.sort(np.where(seen[..., None], stack, 255), axis=0)  # what is not seen comes last
+    count = seen.sum(0)
+    which = np.maximum(count - 1, 0)[None, ..., None] // 2
+    return np.take_along_axis(values, which, axis=0)[0], count >= least
+
+
+def working_shrink(size: tuple[int, ...]) -> int:
+    """The whole factor from pictures of `size` to the grid on which moments are taken."""
+    return max(1, round(max(size) / WORKING_SIDE))
+
+
+def levels_of(background: Picture, values: NDArray[np.float32], shrink: int) -> Background:
+    """The level and the noise that differences from a background (n h w, working size) speak of."""
     noise = float(np.median(values)) + 1.0  # most of the differences are the still background's
     level = max(otsu(values[values > noise]) if (values > noise).any() else 255.0, 6.0 * noise)
-    return Background(picture=median, level=level, noise=noise, shrink=shrink, samples=values)
+    return Background(picture=background, level=level, noise=noise, shrink=shrink, samples=values)
 
 
 def _chosen(images: ImageSet, wanted: set[int]) -> Iterable[Picture]:
@@ -94,9 +116,11 @@ def _chosen(images: ImageSet, wanted: set[int]) -> Iterable[Picture]:
     return (picture for index, picture in enumerate(images) if index in wanted)
 
 
-def stands_out(picture: Picture, background: Background) -> NDArray[np.float32]:
-    """Difference from the background on the working grid, grey levels."""
-    return shrunk(difference(picture, background.picture), background.shrink)
+def stands_out(
+    picture: Picture, background: Background, behind: Picture | None = None
+) -> NDArray[np.float32]:
+    """Difference from the background, or from the one given instead, on the working grid, grey levels."""
+    return shrunk(difference(picture, background.picture if behind is None else behind), background.shrink)
 
 
 def weighted(values: NDArray[np.float32], background: Background) -> NDArray[np.float32]:

@@ -2,8 +2,9 @@
 
 Looking at an object in its own frame is the largest single gain known for single-object clips (a blob's
 moments alone place four points on a mouse to 0.06 of a body length; learning in their frame halves that).
-Three kinds: `boxes` from the labels, `moments` of what stands out from a still background, and `whole`, the
-whole picture, when there is no object to find. find_frames chooses and says why.
+Three kinds: `boxes` from the labels, `moments` of what stands out from a background that stands still or is
+held still (data/scenes), and `whole`, the whole picture, when there is no object to find. find_frames chooses
+and says why.
 """
 
 from dataclasses import dataclass, replace
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from asterism.data.base import FrameTable, ImageSet, Picture
-from asterism.data.foreground import MOST_NOISE, Background, background_of, estimate_background
 from asterism.data.heading import find_heading
-from asterism.data.moments import REACH, Blobs, Follower, count_objects
+from asterism.data.moments import REACH, Blobs, Follower
+from asterism.data.scenes import Ground, ground_of, scenes_of
 from asterism.errors import RequestError
 from asterism.io.table import KeypointTable
 
@@ -49,14 +50,15 @@ def find_frames(
         return _of_boxes(table)
     if kind == "boxes":
         raise RequestError(f"--frame boxes: {images.title} has no boxes; try --frame auto")
+    grounds = [ground_of(scene, memory.background) for scene in scenes_of(images)]
     if kind == "whole":
-        return _whole(images, "asked for", memory)
-    found, why = _moments(images, objects or memory.objects, memory, sure=kind == "moments")
+        return _whole(images, "asked for", grounds)
+    found, why = _moments(images, objects or memory.objects, memory, grounds, sure=kind == "moments")
     if found is not None:
         return found
     if kind == "moments":
         raise RequestError(f"--frame moments: {images.title}: {why}; try --frame whole")
-    return _whole(images, why, memory)
+    return _whole(images, why, grounds)
 
 
 # ------------------------------------------------------------------------------------------ boxes and whole
@@ -80,16 +82,12 @@ def _of_boxes(table: KeypointTable) -> FrameTable:
     )
 
 
-def _whole(images: ImageSet, why: str, memory: Memory) -> FrameTable:
-    """Whole pictures; a still scene keeps its background, so that what changes in it can be seen."""
+def _whole(images: ImageSet, why: str, grounds: list[Ground | None]) -> FrameTable:
+    """Whole pictures; a steady scene keeps its background, so that what changes in it can be seen."""
     n = len(images)
     sizes = np.array([images.picture_size(j) for j in range(n)]).reshape(n, 2)
-    backgrounds, which = [], np.full(n, -1)
-    for members in _scenes(images):
-        still = _background(images, members, memory)
-        if still is not None and still.noise <= MOST_NOISE and still.share < _MOST:
-            which[members] = len(backgrounds)
-            backgrounds.append(still.picture)
+    known = [ground for ground in grounds if ground is not None and ground.steady]
+    which, backgrounds, placed = _backgrounds(n, known)
     one_each = FrameTable(
         kind="whole",
         why=why,
@@ -102,87 +100,57 @@ def _whole(images: ImageSet, why: str, memory: Memory) -> FrameTable:
         doubt=np.zeros(n),
         background=which,
         found=np.ones(n, bool),
-        backgrounds=tuple(backgrounds),
+        backgrounds=backgrounds,
+        placed=placed,
     )
     return _with_rows(one_each, images.table)
 
 
+def _backgrounds(
+    n: int, grounds: list[Ground]
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.uint8], ...], NDArray[np.float64] | None]:
+    """FrameTable's `background`, `backgrounds` and `placed` for each of n pictures."""
+    which, every, placed = np.full(n, -1), [], np.tile(np.eye(3), (n, 1, 1))
+    for ground in grounds:
+        members = ground.scene.members
+        which[members] = ground.which + len(every)
+        every.extend(ground.backgrounds)
+        if ground.placed is not None:
+            placed[members] = ground.placed
+    moves = any(ground.placed is not None for ground in grounds)
+    return which, tuple(every), placed if moves else None
+
+
 # --------------------------------------------------------------------------------------------------- moments
 
-_MOST = 0.35  # of the picture: more foreground than this is a moving camera or a change of scene
-_LEAST = 1e-3  # less is noise
+_LEAST = 1e-3  # of the picture: less foreground is noise
 _UNSTEADY = 0.35  # spread of an object's length over its mean: flies 0.05 to 0.13, a mouse's paws 0.5
 _OWN = 0.6  # the objects must explain this share of the foreground
 
 
-class _Scene(ImageSet):
-    """The pictures of one scene as a set of their own."""
-
-    def __init__(self, images: ImageSet, members: NDArray) -> None:
-        self.title = images.title
-        self._images, self._members = images, members
-        self._all = len(members) == len(images)
-        self.is_clip = (images.is_clip and self._all) or images.scenes_are_clips
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def picture(self, index: int) -> Picture:
-        return self._images.picture(int(self._members[index]))
-
-    def name(self, index: int) -> str:
-        return self._images.name(int(self._members[index]))
-
-    def fingerprint(self) -> str:
-        return self._images.fingerprint()
-
-    def __iter__(self):
-        return iter(self._images) if self._all else super().__iter__()
-
-
-def _scenes(images: ImageSet) -> list[NDArray]:
-    names = np.array([images.scene(j) for j in range(len(images))])
-    return [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
-
-
-def _background(images: ImageSet, members: NDArray, memory: Memory) -> Background | None:
-    """The still background of a scene; the remembered one for pictures too few to have their own."""
-    sizes = {images.picture_size(int(j)) for j in members}
-    if len(sizes) > 1:
-        return None
-    scene = _Scene(images, members)
-    still = estimate_background(scene)
-    if still is None and memory.background is not None and sizes == {memory.background.shape[:2]}:
-        still = background_of(memory.background, [scene.picture(j) for j in range(len(scene))])
-    return still
-
-
 def _moments(
-    images: ImageSet, objects: int | None, memory: Memory, sure: bool
+    images: ImageSet, objects: int | None, memory: Memory, grounds: list[Ground | None], sure: bool
 ) -> tuple[FrameTable | None, str]:
     """Frames from moments, or None and the reason why there are none. `sure` skips the judgement."""
-    parts: list[tuple[NDArray, Blobs, Picture]] = []
-    for members in _scenes(images):
-        scene = _Scene(images, members)
-        still = _background(images, members, memory)
-        if still is None:
+    parts: list[tuple[Ground, Blobs]] = []
+    for ground in grounds:
+        if ground is None:
             return None, "fewer than five pictures of one size, so there is no background to stand out from"
-        seen = count_objects(still.weights())
-        follower = Follower(still, objects or max(seen, 1), scene.is_clip)
-        for picture in scene:
-            follower.add(picture)
+        follower = Follower(ground.level, objects or max(ground.seen, 1), ground.scene.is_clip)
+        for t, picture in enumerate(ground.scene):
+            follower.add(picture, ground.behind(t, picture))
         blobs = follower.blobs()
-        if not sure and (why := _judge(blobs, still)):
+        if not sure and (why := _judge(blobs, ground)):
             return None, why
-        parts.append((members, blobs, still.picture))
+        parts.append((ground, blobs))
     return _joined(images, parts, memory), ""
 
 
-def _judge(blobs: Blobs, still: Background) -> str:
+def _judge(blobs: Blobs, ground: Ground) -> str:
     """Why these blobs are no objects worth a frame; empty when they are."""
-    if still.share > _MOST or still.noise > MOST_NOISE:
+    if not ground.steady:
         return "most of the picture differs from the median picture: the camera moves or the scene changes"
-    if still.share < _LEAST or blobs.found.mean() < 0.5:
+    if ground.share < _LEAST or blobs.found.mean() < 0.5:
         return "hardly anything stands out from the background"
     if blobs.border[blobs.found].mean() > 0.5:
         return "what moves touches the edge of the picture: no whole object is seen"
@@ -194,40 +162,50 @@ def _judge(blobs: Blobs, still: Background) -> str:
     return ""
 
 
-def _joined(images: ImageSet, parts: list[tuple[NDArray, Blobs, Picture]], memory: Memory) -> FrameTable:
+def _joined(images: ImageSet, parts: list[tuple[Ground, Blobs]], memory: Memory) -> FrameTable:
     """The scenes' blobs as one table; each scene finds its own front, as its animal may look otherwise."""
     look = memory.look
     columns: dict[str, list[NDArray]] = {name: [] for name in ("image", "individual", "centre", "scale")}
-    columns |= {name: [] for name in ("angle", "doubt", "background", "found")}
-    for index, (members, blobs, _) in enumerate(parts):
-        in_time = (images.is_clip and len(parts) == 1) or images.scenes_are_clips
-        heading = find_heading(blobs, in_time, memory.look)
+    columns |= {name: [] for name in ("angle", "doubt", "found")}
+    for ground, blobs in parts:
+        heading = find_heading(blobs, ground.scene.is_clip, memory.look)
         look = heading.look if look is None else look
         t, n = blobs.found.shape
         round_ = np.median(blobs.short / np.maximum(blobs.long, 1e-9)) > _ROUND
-        columns["image"].append(np.repeat(members, n))
+        columns["image"].append(np.repeat(ground.scene.members, n))
         columns["individual"].append(np.tile(np.arange(n), t))
         columns["centre"].append(blobs.centre.reshape(-1, 2))
         columns["scale"].append((REACH * _steady(blobs)).ravel())
         columns["angle"].append(np.zeros(t * n) if round_ else heading.angle.ravel())
         columns["doubt"].append(heading.doubt.ravel())
-        columns["background"].append(np.full(t * n, index))
         columns["found"].append(blobs.found.ravel())
     joined = {name: np.concatenate(values) for name, values in columns.items()}
     order = np.argsort(joined["image"], kind="stable")  # scenes may be mixed; the pictures' order rules
     joined = {name: values[order] for name, values in joined.items()}
-    n = len(order)
+    which, backgrounds, placed = _backgrounds(len(images), [ground for ground, _ in parts])
     count = int(joined["individual"].max()) + 1
     table = FrameTable(
         kind="moments",
-        why=f"{count} object(s) stand out from a still background",
-        row=np.full(n, -1),
-        backgrounds=tuple(picture for _, _, picture in parts),
+        why=_why(count, [ground for ground, _ in parts]),
+        row=np.full(len(order), -1),
+        background=which[joined["image"]],
+        backgrounds=backgrounds,
+        placed=None if placed is None else placed[joined["image"]],
         look=look,
         objects=count,
         **joined,
     )
     return _with_rows(table, images.table)
+
+
+def _why(count: int, grounds: list[Ground]) -> str:
+    moving = sum(ground.moves for ground in grounds)
+    flickering = sum(ground.placed is not None for ground in grounds) - moving
+    if not moving and not flickering:
+        return f"{count} object(s) stand out from a still background"
+    what = "the camera moves" if moving else "the light changes"
+    where = "" if len(grounds) == 1 else f" in {moving or flickering} of {len(grounds)} scenes"
+    return f"{what}{where}; {count} object(s) stand out from the scene held still"
 
 
 def _steady(blobs: Blobs) -> NDArray[np.float64]:

@@ -126,8 +126,9 @@ class Follower:
         self._last: tuple[NDArray, NDArray, NDArray] | None = None  # means, speeds, covariances
         self._size = 0.0  # usual geometric-mean standard deviation, working pixels
 
-    def add(self, picture: Picture) -> None:
-        values = stands_out(picture, self.background)
+    def add(self, picture: Picture, behind: Picture | None = None) -> None:
+        """The next picture; `behind` is its own background where the camera moves."""
+        values = stands_out(picture, self.background, behind)
         weights, _, component = clean(weighted(values, self.background))
         ys, xs = np.nonzero(weights)
         if len(xs) < 8:

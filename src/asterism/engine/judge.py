@@ -8,10 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asterism.data.base import FrameTable, ImageSet
-from asterism.data.foreground import background_of, difference
+from asterism.data.base import FrameTable, ImageSet, Picture
+from asterism.data.crops import background_of
+from asterism.data.foreground import difference, levels_of, working_shrink
 from asterism.data.gathered import Gathered, pictures
 from asterism.data.moments import REACH
+from asterism.data.registration import shrunk
 from asterism.geometry import affine
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Method
@@ -102,17 +104,32 @@ def _masks(images: ImageSet, frames: FrameTable, rows: NDArray) -> NDArray[np.bo
     seen = dict(pictures(images, set(frames.image[rows].tolist())))
     if len({picture.shape for picture in seen.values()}) > 1:
         return None
-    levels = {}
-    for which in np.unique(frames.background[rows]).tolist():
-        own = [seen[int(j)] for j in frames.image[rows][frames.background[rows] == which]]
-        levels[which] = background_of(frames.backgrounds[which], own).level
+    behind = {}
+    for row in rows.tolist():
+        still = background_of(frames, row, seen[int(frames.image[row])])
+        behind[row] = seen[int(frames.image[row])] if still is None else still
+    levels = _levels(frames, rows, seen, behind)
     out = []
-    for row in rows:
-        picture, which = seen[int(frames.image[row])], int(frames.background[row])
+    for row in rows.tolist():
+        picture = seen[int(frames.image[row])]
         y, x = np.ogrid[: picture.shape[0], : picture.shape[1]]
         near = np.hypot(x - frames.centre[row, 0], y - frames.centre[row, 1]) <= frames.scale[row]
-        out.append((difference(picture, frames.backgrounds[which]) > levels[which] / 2) & near)
+        level = levels[int(frames.background[row])]
+        out.append((difference(picture, behind[row]) > level / 2) & near)
     return np.stack(out)
+
+
+def _levels(
+    frames: FrameTable, rows: NDArray, seen: dict[int, Picture], behind: dict[int, Picture]
+) -> dict[int, float]:
+    """For every background, how far a picture must differ from it."""
+    levels = {}
+    for which in np.unique(frames.background[rows]).tolist():
+        own = rows[frames.background[rows] == which].tolist()
+        shrink = working_shrink(behind[own[0]].shape[:2])
+        apart = [shrunk(difference(seen[int(frames.image[row])], behind[row]), shrink) for row in own]
+        levels[which] = levels_of(behind[own[0]], np.stack(apart), shrink).level
+    return levels
 
 
 def _jitter(images: ImageSet, frames: FrameTable, table: KeypointTable) -> Jitter | None:

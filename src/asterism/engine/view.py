@@ -25,8 +25,9 @@ class View:
 
 
 def view_of(frames: FrameTable, size: tuple[int, int]) -> View:
-    """The view of a run that learns in these frames. A background is remembered when it is the only one."""
-    background = frames.backgrounds[0] if len(frames.backgrounds) == 1 else None
+    """The view of a run that learns in these frames. A still background is remembered when it is alone."""
+    still = len(frames.backgrounds) == 1 and frames.placed is None
+    background = frames.backgrounds[0] if still else None
     return View(
         kind=frames.kind,
         size=size,
