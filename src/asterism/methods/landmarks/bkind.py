@@ -25,10 +25,13 @@ Departs from the paper:
 - the difference is drawn once, not three times over, and at the stride of the finest Gaussians: that map
   is smooth. The public code takes the contrast and structure part of SSIM alone; here it is the whole SSIM.
 - the public code's "inv_std" are variances, and its running averages that should balance the terms have no
-  memory; the terms here have fixed weights. Its pictures must be square; these need not be.
+  memory; the terms here have fixed weights, that of the reconstruction is ours. Its pictures must be square;
+  these need not be.
 - quarter turns of the later frame are drawn at random, `turns` of the three at each step; the public code
   takes all three. The unturned Gaussians get no gradient from this term, as there.
 - separation is a mean over pairs of different points, not over all K x K entries, and over the views.
+- `concentration` over 0, in the CPU presets, keeps a heatmap in one piece: the mean of two blobs is a place
+  that the network chose as a number, not one that it saw. The paper has no such term.
 - a folder of pictures has no second frame: it is a random thin-plate spline of the first, so that the
   background moves too. The paper does not do this, and little is to be hoped for from it.
 - the score is the share of a heatmap in its best 3 x 3 cells; the covariance is the heatmap's.
@@ -73,8 +76,7 @@ class BKindConfig:
     input_size: tuple[int, int] = (256, 256)
     stride: int = 4  # of the heatmaps
     widths: tuple[int, ...] = (64, 128, 256, 512)
-    read: int = 4  # of the encoder's scales, finest first, the heatmaps are read from
-    width: int = 64  # of the features that they are read from
+    width: int = 64  # of the features that the heatmaps are read from
     variances: tuple[float, ...] = (0.1, 0.1, 0.01, 0.01, 0.001)
     reconstruction: float = 10.0  # ours: the paper's is the distance of VGG-19's features
     equivariance: float = 1.0
@@ -110,9 +112,9 @@ class BKind(Trainable[Images, Raw, Keypoints2D]):
             input_size=(64, 64),
             stride=2,
             widths=(16, 32, 64),
-            read=2,
             width=24,
             variances=(0.1, 0.01, 0.005),
+            concentration=0.05,
             turns=1,
         ),
         "whole": BKindConfig(
@@ -122,6 +124,7 @@ class BKind(Trainable[Images, Raw, Keypoints2D]):
             widths=(16, 32, 64),
             width=24,
             variances=(0.1, 0.01, 0.0025),
+            concentration=0.05,
             turns=1,
         ),
         "tiny": BKindConfig(
@@ -161,7 +164,7 @@ class BKind(Trainable[Images, Raw, Keypoints2D]):
         # A block of pixels becomes channels: the finest scale is the dearest on a CPU.
         into = (3 * config.stride**2, *widths)
         self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in pairwise(into))
-        self.across = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths[: config.read])
+        self.across = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths)
         self.head = nn.Sequential(ConvBlock(config.width, config.width), nn.Conv2d(config.width, k, 1))
         out = [*reversed(widths), *[widths[0]] * levels][:levels]
         self.decoder = nn.ModuleList(ConvBlock(a + 2 * k, b) for a, b in pairwise((widths[-1], *out)))
