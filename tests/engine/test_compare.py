@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -288,5 +289,9 @@ def test_the_words_name_the_best_and_shout_when_a_control_wins():
     assert "A CONTROL IS AS GOOD" in " ".join(verdict([close, mean], TESTED))
     both = " ".join(verdict([good, labelled, mean], TESTED))
     assert "net is best: 0.99 px" in both and "good is best among those that learned without labels" in both
+    sick = tuple(replace(m, health={"points": 8, "healthy": 1, "dead": 0}) for m in good.measured)
+    assert (
+        "BUT only 1 of its 8 points are healthy" in verdict([replace(good, measured=sick), mean], TESTED)[0]
+    )
     failed = Entrant(name="x", kind="method", learns_from="labels", seeds=(), measured=(), remark="no")
     assert "No method could be trained" in verdict([failed, mean], TESTED)[0]

@@ -41,6 +41,19 @@ def test_the_table_is_complete_and_plain():
     for row in rows:
         assert row.n == 24 and row.relative == pytest.approx(2 * row.side)
         assert (row.backward is not None) == (row.protocol == "mallis")
+        assert (row.less is None) == (row.points == "points")
+
+
+def test_a_ring_is_not_blamed_for_what_chance_does():
+    rng = RNG(8)
+    points, truth = Points(rng.random((40, 3, 2)), rng.random((30, 3, 2))), rng.random((70, 2, 2))
+    rows = audit(points, labels(truth[:40]), labels(truth[40:]), protocols=["strict", "mallis"])
+    assert not [words for words in exploits(rows) if "a ring" in words]
+    for row in rows:
+        if row.less is not None and row.points == "ring":
+            low, high = row.less
+            own = next(r for r in rows if r.protocol == row.protocol and r.points == "points")
+            assert low <= own.side - row.side <= high
 
 
 # ------------------------------------------------------------------------------- no intercept, and constants

@@ -27,20 +27,20 @@ points to which it adds nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 
 from asterism.errors import RequestError
 from asterism.metrics import rules
 from asterism.metrics.landmarks import Labels, Points
-from asterism.metrics.pixel import distances
+from asterism.metrics.pixel import bootstrap_interval, by_image, distances
 from asterism.metrics.rules import CORNER, Outcome, Task
 
 RING = 8  # points of the ring, at half of the way from the centre to the edge
-_HELPS = 0.01  # a ring that takes this share off the error has been of use,
-_LEAST = 1e-4  # where that is more than so much of the picture's side
+_LEAST = 1e-4  # of the picture's side: what a ring takes off the error beneath it is rounding
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Row:
     """One set of points under one rule.
 
     `relative` is the mean error as a share of the normaliser (None without), `side` as a share of the
-    picture's longer side; `plain` is `relative` of the same head against the truth as it was given.
+    picture's longer side; `plain` is `relative` of the same head against the truth as it was given. `less` is
+    the 95 % interval, over test pictures, of how much less it errs than "points" do, in units of `side`.
     """
 
     protocol: str
@@ -75,6 +76,7 @@ class Row:
     dropped: float
     gain: float
     n: int
+    less: tuple[float, float] | None = None
 
 
 _FLIPPED = (
@@ -197,11 +199,15 @@ def audit(
         "mean shape": _constant(mean, points),
         **(controls or {}),
     }
-    return [
-        _row(PROTOCOLS[name], what, Task(one, train, test, swap, corner, seed))
-        for name in protocols
-        for what, one in sets.items()
-    ]
+    rows = []
+    for name in protocols:
+        own: NDArray[np.float64] | None = None
+        for what, one in sets.items():
+            row, sums = _row(PROTOCOLS[name], what, Task(one, train, test, swap, corner, seed))
+            less = None if own is None else _less(own, sums)
+            own = sums if own is None else own
+            rows.append(replace(row, less=less))
+    return rows
 
 
 def exploits(rows: Iterable[Row]) -> list[str]:
@@ -209,15 +215,21 @@ def exploits(rows: Iterable[Row]) -> list[str]:
     told, cells = [], {(row.protocol, row.points): row for row in rows}
     for name in dict.fromkeys(protocol for protocol, _ in cells):
         own, ringed = cells[name, "points"], cells[name, "points and a ring"]
-        if own.side - ringed.side > max(_HELPS * own.side, _LEAST):
+        if _better(ringed) and own.side - ringed.side > _LEAST:
             share = f"{1 - ringed.side / own.side:.0%}"
             told.append(f"{name}: a ring of points that never moves takes {share} off the error.")
         if words := PROTOCOLS[name].flatters:
             told.append(f"{name} {words}{_price(own)}.")
-        least = min((row for (p, _), row in cells.items() if p == name), key=lambda row: row.side)
-        if least.points not in ("points", "points and a ring"):
-            told.append(f"{name}: the control '{least.points}' has a smaller error than the points.")
+        others = [row for (p, what), row in cells.items() if p == name and what != "points and a ring"]
+        least = min(others, key=lambda row: row.side)
+        if least is not own:
+            apart = "" if _better(least) else ", though these pictures do not tell the two apart"
+            told.append(f"{name}: the control '{least.points}' has a smaller error than the points{apart}.")
     return told
+
+
+def _better(row: Row) -> bool:
+    return row.less is not None and row.less[0] > 0
 
 
 def _price(row: Row) -> str:
@@ -233,7 +245,8 @@ def _price(row: Row) -> str:
 # ------------------------------------------------------------------------------------------------- helpers
 
 
-def _row(protocol: Protocol, name: str, task: Task) -> Row:
+def _row(protocol: Protocol, name: str, task: Task) -> tuple[Row, NDArray[np.float64]]:
+    """The row, and the sums of distances and counts per picture."""
     outcome = protocol.score(task)
     found, truth = outcome.head(task.points.test), outcome.truth
     judged = truth.labelled & outcome.head.known
@@ -241,7 +254,7 @@ def _row(protocol: Protocol, name: str, task: Task) -> Row:
     given = task.test.labelled & outcome.head.known
     scale = task.test.normaliser[:, None]
     back, rows = outcome.backward, outcome.backward_rows
-    return Row(
+    row = Row(
         protocol=protocol.name,
         points=name,
         relative=_relative(distance, judged, scale),
@@ -256,6 +269,14 @@ def _row(protocol: Protocol, name: str, task: Task) -> Row:
         gain=outcome.head.gain,
         n=int(judged.sum()),
     )
+    return row, np.stack(by_image(distance.sum(1), judged.sum(1), task.test.image))
+
+
+def _less(own: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % interval of how much less `other` errs, as a share of the picture's side."""
+    rng = np.random.default_rng(0)
+    low, high = bootstrap_interval((own[0] - other[0])[None], own[1][None], rng)
+    return low / 2, high / 2
 
 
 def _relative(

@@ -15,8 +15,19 @@ from asterism.viz import draw
 from asterism.viz.draw import Picture
 
 HEAD = (
-    *("", "learned from", "seeds", "error px", "turned px", "equivariance", "dead", "on object", "jitter"),
-    *("parameters", "seconds", "remark"),
+    *(
+        "",
+        "learned from",
+        "seeds",
+        "error px",
+        "turned px",
+        "equivariance",
+        "dead",
+        "healthy",
+        "on object",
+        "jitter",
+    ),
+    *("parameters", "seconds", "steps", "remark"),
 )
 _CELL = 240  # longer side of a picture of the sheet
 _AROUND = 1.25  # of the frame's half side: what is cut out of a picture
@@ -34,8 +45,8 @@ NOTE = (
     "Errors are means over the test pictures in source pixels, [95 % interval over pictures] and, with "
     "several seeds, ± their standard deviation. turned: the same pictures turned by random angles. "
     "equivariance: how far points are off when crops are turned by up to 15 degrees, scaled and shifted; "
-    "jitter: how much they tremble from frame to frame; both as shares of the object's size. Controls (below "
-    "the line) must lose."
+    "jitter: how much they tremble from frame to frame; both as shares of the object's size. healthy: points "
+    "that are alive, steady, on the object and apart. Controls, at the end, must lose."
 )
 
 
@@ -51,10 +62,12 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         _error(row["rotated"]),
         _share(row["equivariance_error"]),
         "" if row["dead"] is None or points is None else f"{row['dead']:.3g} of {points:.0f}",
+        "" if row["healthy"] is None else f"{row['healthy']:.3g}",
         _share(row["on_object"], 0),
         _share(row["jitter"], 2),
         "" if not parameters else f"{parameters:,}",
         "" if seconds is None else f"{seconds:.0f}",
+        "" if row["steps"] is None else f"{row['steps']:.0f}",
         row["remark"],
     )
 
