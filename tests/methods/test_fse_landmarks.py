@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from asterism.geometry import affine
+from asterism.methods.landmarks import fse_landmarks
 from asterism.methods.landmarks.fse_landmarks import FseLandmarks, FseLandmarksConfig
 from asterism.types import Images
 
@@ -56,7 +57,7 @@ def test_every_form_of_the_paper_has_a_gradient(align, diversity):
     terms = method.loss(batch)
     assert list(terms) == ["align", "diversity"]
     for term in terms.values():
-        (gradient,) = torch.autograd.grad(term, method.net[0].weight, retain_graph=True)
+        (gradient,) = torch.autograd.grad(term, [next(method.net.parameters())], retain_graph=True)
         assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
@@ -66,7 +67,7 @@ def test_still_views_of_one_picture_align_at_once():
     assert tiny(align="points", **still).loss(batch)["align"].item() == pytest.approx(0, abs=1e-6)
     # The maps' form keeps both variances: uniform maps of n cells have 2 * 2 * (n^2 - 1) / 12.
     method = tiny(align="maps", **still)
-    torch.nn.init.zeros_(method.net[-1].weight)
+    torch.nn.init.zeros_([*method.net.parameters()][-2])
     assert method.loss(batch)["align"].item() == pytest.approx(4 * (1 - 18**-2) / 12, rel=1e-3)
 
 
@@ -94,3 +95,32 @@ def test_one_point_learns_to_follow_a_blob():
 def test_an_unknown_form_is_refused_by_name():
     with pytest.raises(ValueError, match="align: wanted points or maps, got dense"):
         tiny(align="dense")
+
+
+def test_a_repeated_border_lets_points_lie_everywhere():
+    method = tiny(border="repeated").eval()
+    assert method.first == 0
+    found = method.predict(blobs(1, (48, 64), torch.tensor([[3.0, 40.0]])))
+    assert found.maps is not None and found.maps.shape == (1, 3, 24, 32)
+    for layer in method.net:
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+    at = torch.tensor([[47.0, 19.0], [22.5, 25.5]])
+    sharp = (method.net(torch.nn.functional.pad(blobs(2, (48, 64), at).image, (14,) * 4)) * 400).flatten(2)
+    centre = torch.stack([sharp.argmax(-1) % 32, sharp.argmax(-1) // 32], -1) * 2 + 0.5
+    torch.testing.assert_close(centre, at[:, None].expand(2, 3, 2), atol=1.0, rtol=0)
+
+
+def test_views_are_compared_in_the_picture_they_come_from():
+    """A point that sits on the same place of the picture in both views costs nothing, another one does."""
+    method, image = tiny(n_keypoints=1), torch.rand(4, 3, 64, 64)
+    torch.manual_seed(1)
+    warps = method._warp(image), method._warp(image)
+    place = torch.tensor([[[31.0, 33.0]]]).expand(4, 1, 2)
+    seen = warps[0].points(place), warps[1].points(place)
+    cells = torch.tensor([[14.5, 14.5], [48.5, 48.5]])
+    flat = torch.full((4, 1, 2), 0.5)
+    same = fse_landmarks.Pair(xy=seen, prob=(flat, flat), cells=cells, warps=warps)
+    assert fse_landmarks.ALIGN["points"](same).item() < 1e-6
+    fixed = fse_landmarks.Pair(xy=(place, place), prob=(flat, flat), cells=cells, warps=warps)
+    assert fse_landmarks.ALIGN["points"](fixed).item() > 1
