@@ -138,7 +138,7 @@ class FseLandmarks(Trainable[Images, Raw, Keypoints2D]):
 
     @property
     def first(self) -> int:
-        """Pixels from the border of the picture to that of the map: a cell is where convolutions see enough."""
+        """Pixels from the border of the picture to that of the map, whose cells see all they want to."""
         return self.margin - BORDER[self.config.border](self.margin)
 
     def forward(self, batch: Images) -> Raw:
