@@ -3,7 +3,15 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from asterism.losses.reconstruction import gradient_l1, multiscale_l1, ssim, ssim_map
+from asterism.losses.reconstruction import (
+    balanced,
+    feature_costs,
+    gradient_l1,
+    multiscale_l1,
+    running_mean,
+    ssim,
+    ssim_map,
+)
 
 LOSSES = [multiscale_l1, gradient_l1, ssim]
 
@@ -67,3 +75,30 @@ def test_gradients(loss):
     assert torch.autograd.gradcheck(
         lambda x: loss(x, b[:1, :1], weight[:1]), (a[:1, :1].clone().requires_grad_(),)
     )
+
+
+def test_feature_costs_are_mean_squares_per_level():
+    a = [torch.zeros(2, 3, 4, 8), torch.zeros(2, 5, 2, 4)]
+    b = [torch.full((2, 3, 4, 8), 2.0), torch.full((2, 5, 2, 4), 3.0)]
+    torch.testing.assert_close(feature_costs(a, b), torch.tensor([4.0, 9.0]))
+    b[1][..., 2:] = 7.0
+    left = torch.ones(2, 1, 4, 8)
+    left[..., 4:] = 0
+    torch.testing.assert_close(feature_costs(a, b, left), torch.tensor([4.0, 9.0]))
+    assert feature_costs(a, b, 0 * left).tolist() == [0, 0]
+
+
+def test_the_running_mean_starts_with_what_it_first_sees():
+    usual = running_mean(torch.zeros(2), torch.tensor([8.0, 0.5]), 0.75)
+    assert usual.tolist() == [8.0, 0.5]
+    assert running_mean(usual, torch.tensor([4.0, 0.5]), 0.75).tolist() == [7.0, 0.5]
+
+
+def test_balanced_costs_count_alike_and_their_sizes_are_constants():
+    costs = torch.tensor([100.0, 0.01], requires_grad=True)
+    usual = running_mean(torch.zeros(2), costs, 0.99)
+    assert not usual.requires_grad
+    scaled = usual * torch.ones(2, requires_grad=True)  # a size with a history
+    balanced(costs, scaled).backward()
+    torch.testing.assert_close(costs.grad, torch.tensor([0.5 / 100, 0.5 / 0.01]))
+    assert balanced(torch.tensor([3.0, 5.0]), torch.zeros(2)).item() == 4  # no size yet

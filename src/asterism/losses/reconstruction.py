@@ -4,6 +4,8 @@ Pictures are in [0, 1]. `weight` says how much each pixel counts (0 where a warp
 averages are over weighted pixels and channels, and 0 where nothing has weight.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -65,6 +67,40 @@ def ssim(
 ) -> Float[Tensor, ""]:
     """(1 - structural similarity) / 2: 0 for equal pictures, at most 1."""
     return _mean((1 - ssim_map(image, target)) / 2, weight)
+
+
+def feature_costs(
+    found: Sequence[Float[Tensor, "B _c _h _w"]],
+    wanted: Sequence[Float[Tensor, "B _c _h _w"]],
+    weight: Float[Tensor, "B 1 H W"] | None = None,
+) -> Float[Tensor, " L"]:
+    """Mean squared difference of two pictures' features, level by level; `weight` is averaged over cells.
+
+    Johnson, Alahi, Fei-Fei, Perceptual losses for real-time style transfer and super-resolution, ECCV 2016.
+    """
+    costs = []
+    for a, b in zip(found, wanted):
+        w = None if weight is None else F.adaptive_avg_pool2d(weight, (a.shape[-2], a.shape[-1]))
+        costs.append(_mean((a - b).square(), w))
+    return torch.stack(costs)
+
+
+def running_mean(
+    usual: Float[Tensor, " L"], costs: Float[Tensor, " L"], decay: int | float
+) -> Float[Tensor, " L"]:
+    """The usual size of each cost after one more; a 0 has seen none and takes the first one whole."""
+    costs = costs.detach()
+    return torch.where(usual > 0, decay * usual + (1 - decay) * costs, costs)
+
+
+def balanced(costs: Float[Tensor, " L"], usual: Float[Tensor, " L"]) -> Float[Tensor, ""]:
+    """Mean of costs, each over its usual size, so that none drowns the others.
+
+    Jakab et al., NeurIPS 2018. The sizes are constants: a gradient through them would reward a term for being
+    large. A cost that has no size yet counts as it is.
+    """
+    usual = usual.detach()
+    return (costs / torch.where(usual > 0, usual, torch.ones_like(usual))).mean()
 
 
 def _mean(cost: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W"] | None) -> Float[Tensor, ""]:

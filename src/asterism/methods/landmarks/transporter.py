@@ -1,0 +1,258 @@
+"""transporter: points that carry what is around them from one frame into another.
+
+Features of an earlier frame are wiped out around its own points and around those of a later frame, and the
+later frame's features are put in around the later points. If that is enough to redraw the later frame, the
+points stand where things have moved; what is still needs no point, and a point that stays on nothing earns
+nothing.
+
+Tejas Kulkarni, Ankush Gupta, Catalin Ionescu, Sebastian Borgeaud, Malcolm Reynolds, Andrew Zisserman,
+Volodymyr Mnih, Unsupervised Learning of Object Keypoints for Perception and Control, NeurIPS 2019,
+https://arxiv.org/abs/1906.11883.
+
+    section 3, PointNet: points and Gaussians          -> forward, _gaussians
+    section 3, Eq. 1, transport                        -> transport
+    section 3, Eq. 2, redrawing the target             -> draw, loss
+
+Departs from the paper:
+- points are transported one after the other, F <- (1 - Ha_k)(1 - Hb_k) F + Hb_k Fb, as the public code has
+  it; the text sums the Gaussians first, which exceed 1 where points meet. The loop is written as products.
+- GroupNorm, not batch normalisation: the public code itself says that the paper's BatchNorm is less stable
+  than norms within a picture. Means over pictures, pixels and colours.
+- convolutions that halve are 4x4 (nets.ladder); the renderer is the encoder's mirror.
+- K = 7, the rate of 2e-4 and batches of 64 are those of a public re-implementation; it lowers the rate by a
+  tenth every 30,000 steps, here it is constant.
+- a single picture has no second frame: its later view is a random spline of it, which the paper does not do.
+  Everything moves then, the background too, so that points settle on whatever has contrast.
+- cures that the paper has not, off in its preset: every point starts in a Gaussian about a place of its own
+  (`start_reach`), which is let go by `start_until` of the training, since logits that are all alike put every
+  point into the middle; and `beta`, because the mean over a map's row makes logits small.
+- the score (1 less the spread of the map, as a share of a flat map's) and the covariance are ours.
+"""
+
+from dataclasses import dataclass, replace
+from math import pi, sqrt
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from asterism.geometry import affine
+from asterism.geometry.coords import image_centre, pixel_grid, xy_from_uv
+from asterism.geometry.tps import ThinPlateSpline
+from asterism.geometry.warp import Inverse
+from asterism.methods.base import Trainable
+from asterism.nets.ladder import Ladder, Renderer
+from asterism.ops.heatmap import gaussian_maps
+from asterism.ops.readout import Readout, marginal_softmax
+from asterism.ops.sampling import crop, valid_pixels, warp_image
+from asterism.types import Clips, Images, Keypoints2D, Recipe
+
+
+@dataclass(frozen=True)
+class TransporterConfig:
+    """`sigma` and `start_reach` are fractions of half the shorter side.
+
+    Displacement and shift of the spline that stands in for a second frame are fractions of the shorter side,
+    rotation is in degrees; see geometry.tps.ThinPlateSpline.random.
+    """
+
+    n_keypoints: int = 7
+    input_size: tuple[int, int] = (84, 84)
+    widths: tuple[int, ...] = (16, 32)  # of encoders and renderer, per halving
+    fold: int = 1  # blocks of pixels that become channels before the first convolution
+    sigma: float = 0.1  # the Gaussian is exp(-d^2 / sigma^2): no half
+    beta: float = 1.0  # sharpness of the marginals' softmax
+    grid: int = 4
+    displacement: float = 0.03
+    rotation: float = 8.0
+    scale: float = 0.1
+    shift: float = 0.1
+    view_rotation: float = 0.0  # of both frames of a clip alike
+    view_scale: float = 0.0
+    view_shift: float = 0.0
+    start_reach: float = 0.2
+    start_until: float = 0.0  # of the training; 0 holds nothing
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames, and how much each pixel of the later one counts (None: all of them)."""
+
+    source: Float[Tensor, "B 3 H W"]
+    target: Float[Tensor, "B 3 H W"]
+    weight: Float[Tensor, "B 1 H W"] | None
+
+
+class Transporter(Trainable[Images, Readout, Keypoints2D]):
+    name = "transporter"
+    family = "landmarks"
+    paper = (
+        "Kulkarni et al., Unsupervised Learning of Object Keypoints for Perception and Control, NeurIPS 2019"
+    )
+    link = "https://arxiv.org/abs/1906.11883"
+    Config = TransporterConfig
+    presets: ClassVar = {"paper": TransporterConfig()}
+    presets["small"] = TransporterConfig(
+        n_keypoints=8, input_size=(64, 64), fold=2, beta=8.0, start_until=0.25
+    )
+    presets["whole"] = replace(presets["small"], input_size=(96, 96), start_reach=0.1)
+    presets["tiny"] = replace(presets["small"], n_keypoints=3, input_size=(32, 32), widths=(8, 16), sigma=0.2)
+    takes = Images
+    gives = Keypoints2D
+    learns_from = Clips
+    clip_length = 2
+    recipe = Recipe(steps=1_000_000, batch_size=64, lr=2e-4)
+    _quick = Recipe(steps=1500, batch_size=16, lr=2e-3, schedule="cosine", warmup=0.03, clip=1.0, ema=0.98)
+    recipes: ClassVar = {"small": _quick, "whole": _quick}
+
+    # Buffers, so that they are saved and move with the weights.
+    start: Tensor  # K 2: where each point starts, network pixels
+    hold: Tensor  # (): how strongly it is held there
+
+    def __init__(self, config: TransporterConfig) -> None:
+        super().__init__(config)
+        c = config
+        self.encoder = Ladder(3, c.widths, fold=c.fold)
+        self.pose = Ladder(3, c.widths, fold=c.fold)
+        self.head = nn.Conv2d(c.widths[-1], c.n_keypoints, 1)
+        self.renderer = Renderer(c.widths[-1], 3, c.widths, fold=c.fold)
+        self.register_buffer("start", _jittered(c.n_keypoints, c.input_size))
+        self.register_buffer("hold", torch.tensor(float(c.start_until > 0)))
+
+    @property
+    def unit(self) -> float:
+        """Half the shorter side, in network pixels."""
+        return min(self.config.input_size) / 2
+
+    # --------------------------------------------------------------------------------------- three verbs
+
+    def forward(self, batch: Images) -> Readout:
+        logits = self.head(self.pose(batch.image)).float()
+        stride, beta = self.pose.stride, self.config.beta
+        cells = xy_from_uv(pixel_grid((logits.shape[2], logits.shape[3]), like=logits), stride)
+        distance = (cells - self.start[:, None, None]).square().sum(-1)  # K h w
+        reach = self.config.start_reach * self.unit
+        return marginal_softmax(logits - self.hold * distance / (2 * beta * reach**2), beta, stride)
+
+    def decode(self, raw: Readout, batch: Images) -> Keypoints2D:
+        """Means of the maps; the score is 1 less the spread, as a share of that of a flat map."""
+        flat = sum(side**2 for side in batch.image.shape[2:]) / 12  # variance of a uniform picture
+        spread = raw.cov.diagonal(dim1=-2, dim2=-1).sum(-1)
+        turn = batch.to_source[:, None, :, :2]
+        return Keypoints2D(
+            xy=affine.apply(batch.to_source, raw.xy),
+            score=(1 - spread / flat).clamp(0, 1),
+            cov=turn @ raw.cov @ turn.mT,
+            maps=raw.maps,
+        )
+
+    def loss(self, batch: Clips) -> dict[str, Tensor]:
+        pair = self._pair(batch)
+        error = (self.draw(pair.source, pair.target) - pair.target).square()
+        if pair.weight is None:
+            return {"reconstruction": error.mean()}
+        counted = (error * pair.weight).sum() / (3 * pair.weight.sum()).clamp(min=1)
+        return {"reconstruction": counted}
+
+    # ------------------------------------------------------------------------------------------ the parts
+
+    def draw(
+        self, source: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 3 H W"]:
+        """The target, from the source's features and what is carried over; the source's are constants."""
+        still = affine.identity(len(target), like=target)
+        with torch.no_grad():
+            fa, xy_a = self.encoder(source), self.forward(Images(image=source, to_source=still)).xy
+        xy_b = self.forward(Images(image=target, to_source=still)).xy
+        return self.render(fa, xy_a, self.encoder(target), xy_b)
+
+    def render(
+        self,
+        fa: Float[Tensor, "B F h w"],
+        xy_a: Float[Tensor, "B K 2"],
+        fb: Float[Tensor, "B F h w"],
+        xy_b: Float[Tensor, "B K 2"],
+    ) -> Float[Tensor, "B 3 H W"]:
+        size = (fa.shape[2], fa.shape[3])
+        return self.renderer(transport(fa, self._gaussians(xy_a, size), fb, self._gaussians(xy_b, size)))
+
+    def _gaussians(self, xy: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Float[Tensor, "B K h w"]:
+        sigma = self.config.sigma * self.unit / sqrt(2)  # exp(-d^2 / s^2) has the deviation s / sqrt 2
+        return gaussian_maps(xy, size, self.pose.stride, sigma / self.pose.stride)
+
+    def _pair(self, batch: Clips) -> Pair:
+        """Two different frames in either order; of a single picture, it and a random spline of it."""
+        b, t = batch.image.shape[:2]
+        if t > 1:
+            rows = torch.arange(b, device=batch.image.device)
+            first = torch.randint(t, (b,), device=rows.device)
+            second = (first + torch.randint(1, t, (b,), device=rows.device)) % t
+            seen = self._view(torch.cat([batch.image[rows, first], batch.image[rows, second]], dim=1))
+            return Pair(source=seen[:, :3], target=seen[:, 3:], weight=None)
+        c, image = self.config, batch.image[:, 0]
+        size = (image.shape[2], image.shape[3])
+        spline = ThinPlateSpline.random(
+            b,
+            size,
+            grid=c.grid,
+            displacement=c.displacement,
+            rotation=c.rotation * pi / 180,
+            scale=c.scale,
+            shift=c.shift,
+            generator=None,
+            like=image,
+        )
+        warp = Inverse(spline)
+        shown = valid_pixels(warp, size, like=image)
+        return Pair(source=image, target=warp_image(image, warp), weight=shown[:, None].to(image))
+
+    # ----------------------------------------------------------------------------------------- the cures
+
+    def _view(self, frames: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Both frames of a clip, looked at in one random similarity about the middle."""
+        c, b, size = self.config, len(frames), (frames.shape[2], frames.shape[3])
+        if max(c.view_rotation, c.view_scale, c.view_shift) == 0:
+            return frames
+        dice = torch.rand(b, 4, device=frames.device) * 2 - 1
+        turn = affine.similarity(
+            dice[:, 0] * (c.view_rotation * pi / 180),
+            1 + dice[:, 1] * c.view_scale,
+            torch.zeros_like(dice[:, 2:]),
+        )
+        middle = image_centre(size, like=frames).expand(b, 2)
+        shift = middle - affine.apply(turn, middle[:, None])[:, 0] + dice[:, 2:] * c.view_shift * min(size)
+        return crop(frames, torch.cat([turn[..., :2], shift[..., None]], dim=-1), size)
+
+    def recycle(self, batch: Clips, progress: float) -> str:
+        """The points are let go of their starting places, little by little."""
+        until = self.config.start_until
+        held = float(self.hold) > 0
+        self.hold.fill_(max(0.0, 1 - progress / until) if until > 0 else 0.0)
+        return "points are free of their starting places" if held and float(self.hold) == 0 else ""
+
+
+def transport(
+    fa: Float[Tensor, "B F h w"],
+    ha: Float[Tensor, "B K h w"],
+    fb: Float[Tensor, "B F h w"],
+    hb: Float[Tensor, "B K h w"],
+) -> Float[Tensor, "B F h w"]:
+    """F <- (1 - ha_k)(1 - hb_k) F + hb_k fb for k = 1..K, from F = fa.
+
+    What is left of fa has passed every k; what k put in has passed those behind it.
+    """
+    passes = (1 - ha) * (1 - hb)
+    behind = passes.flip(1).cumprod(1).flip(1)  # of k and all behind it
+    later = torch.cat([behind[:, 1:], torch.ones_like(behind[:, :1])], dim=1)
+    return behind[:, :1] * fa + (hb * later).sum(1, keepdim=True) * fb
+
+
+def _jittered(k: int, size: tuple[int, int]) -> Float[Tensor, "k 2"]:
+    """k places in the middle half of a picture of `size` (h, w), one at random in each cell of a grid."""
+    h, w = size
+    columns = max(1, round(sqrt(k * w / h)))
+    rows = -(-k // columns)
+    index = torch.randperm(rows * columns)[:k]
+    cell = torch.stack([index % columns, index // columns], dim=-1) + torch.rand(k, 2)
+    return (0.25 + 0.5 * cell / torch.tensor([columns, rows])) * torch.tensor([w - 1.0, h - 1.0])
