@@ -179,7 +179,7 @@ def trained() -> BKind:
         optimiser = torch.optim.Adam(method.parameters(), lr=4e-3)
         for step in range(200):
             optimiser.zero_grad()
-            terms = method.loss(clip(moving(16, step)[0]))
+            terms = method.loss(clip(moving(8, step)[0]))
             torch.stack(list(terms.values())).sum().backward()
             optimiser.step()
     return method.eval()
