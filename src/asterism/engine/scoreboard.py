@@ -168,12 +168,10 @@ def _caution(best: Entrant) -> str:
     row = row_of(best, None)
     if not row["points"] or row["healthy"] is None or row["healthy"] >= row["points"] / 2:
         return ""
-    code = (
-        f"; 1 px of noise in them would cost {row['gain']:.1f} px" if best.learns_from == "no labels" else ""
-    )
+    code = "." if best.learns_from == "labels" else f"; 1 px of noise in them costs {row['gain']:.1f} px."
     return (
-        f" BUT only {row['healthy']:.3g} of its {row['points']:.0f} points are healthy (alive, steady, on the "
-        f"object): look at the pictures before you trust them{code}."
+        f" BUT only {row['healthy']:.3g} of its {row['points']:.0f} points are healthy (alive, steady, on "
+        f"the object): look at the pictures first{code}"
     )
 
 

@@ -15,19 +15,8 @@ from asterism.viz import draw
 from asterism.viz.draw import Picture
 
 HEAD = (
-    *(
-        "",
-        "learned from",
-        "seeds",
-        "error px",
-        "turned px",
-        "equivariance",
-        "dead",
-        "healthy",
-        "on object",
-        "jitter",
-    ),
-    *("parameters", "seconds", "steps", "remark"),
+    *("", "learned from", "seeds", "error px", "turned px", "equivariance", "dead", "healthy", "on object"),
+    *("jitter", "parameters", "seconds", "steps", "remark"),
 )
 _CELL = 240  # longer side of a picture of the sheet
 _AROUND = 1.25  # of the frame's half side: what is cut out of a picture
