@@ -15,6 +15,7 @@ from asterism.data.splits import split
 from asterism.engine.alive import health_of
 from asterism.engine.audit import audit_points, check_protocol
 from asterism.engine.ground import found, ground_of, labels_in_frames, points_in_frames
+from asterism.engine.labels import with_labels_of
 from asterism.engine.lesson import labelled_pictures
 from asterism.engine.looks import Looked, in_source, labels_of, look_at, turned_looks
 from asterism.engine.predict import keypoints
@@ -22,10 +23,9 @@ from asterism.engine.runs import Run
 from asterism.engine.view import View, frames_for, read_view
 from asterism.engine.weights import load_weights
 from asterism.errors import RequestError
-from asterism.methods.base import Method, Trainable
+from asterism.methods.base import Method
 from asterism.metrics import oks, pixel
 from asterism.metrics.landmarks import Labels, LandmarkReport, Points, PointsScore, evaluate_landmarks
-from asterism.types import LabelledImages
 
 
 def evaluate_run(
@@ -51,6 +51,8 @@ def evaluate_run(
     method, skeleton = load_weights(run / "best")
     path = data or info["data"]["path"]
     images = open_data(path)
+    if data is None:
+        images = with_labels_of(info, images)
     if images.table is None:
         raise RequestError(
             f"{path}: has no labels to measure against; give labelled data: evaluate {run} DATA"
@@ -63,7 +65,7 @@ def evaluate_run(
         warnings.append(look.frames.why)
     about |= {"warning": "; ".join(warnings)} if warnings else {}
     about |= {"frame": look.frames.kind, "why": look.frames.why}
-    if isinstance(method, Trainable) and method.learns_from is LabelledImages:
+    if info["mean_shape"] is not None:  # it was learned from labels
         if protocol != "strict":
             raise RequestError(
                 f"--protocol {protocol}: this run finds named points and needs no head; leave it out"
@@ -99,7 +101,7 @@ def _pictures(
             "--all: these points have no names, and what they are worth is told by a head that learns from "
             "some of the pictures and is tested on the others; leave it out"
         )
-    if same and info["split"] is not None and not everything:
+    if same and info["split"] is not None and info["split"]["test"] and not everything:
         return np.array(info["split"]["train"]), np.array(info["split"]["test"]), warnings
     if info["mean_shape"] is None:  # nothing was learned from labels, but the head will be
         fresh = split(labelled, seed=info["seed"])

@@ -12,7 +12,7 @@ import shutil
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save
 
 import asterism
 from asterism.catalogue import method_class
+from asterism.engine import attached
 from asterism.errors import BadWeights, RequestError
 from asterism.io.atomic import write_json
 from asterism.methods.base import Method
@@ -71,16 +72,29 @@ def load_weights(folder: Path, wanted: str | None = None) -> tuple[Method, Skele
     name = about["method"]
     if wanted is not None and name != wanted:
         raise BadWeights(f"{folder}: holds weights of '{name}', wanted '{wanted}'")
-    try:
-        cls = method_class(name)
-    except RequestError as error:
-        raise BadWeights(f"{folder / _METHOD}: field 'method': {error}") from error
-    method = cls(config_from_json(cls.Config, about["config"], folder / _METHOD))
+    method = _built(name, about["config"], folder / _METHOD)
     load_tensors(folder, method)
     skeleton = about["skeleton"]
     if skeleton is not None:
         skeleton = config_from_json(Skeleton, skeleton, folder / _METHOD)
     return method.eval(), skeleton
+
+
+def _built(name: str, config: Any, path: Path) -> Method:
+    """The method without its weights. An attached one holds the method that found its points."""
+    if name == attached.NAME and isinstance(config, dict):
+        inner = _class_of(str(config.get("method")), path)
+        outer = config_from_json(attached.AttachedConfig, config, path)
+        return attached.Attached(replace(outer, inner=config_from_json(inner.Config, outer.inner, path)))
+    cls = _class_of(name, path)
+    return cls(config_from_json(cls.Config, config, path))
+
+
+def _class_of(name: str, path: Path) -> type[Method]:
+    try:
+        return method_class(name)
+    except RequestError as error:
+        raise BadWeights(f"{path}: field 'method': {error}") from error
 
 
 def load_tensors(folder: Path, method: Method) -> None:

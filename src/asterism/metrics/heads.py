@@ -8,6 +8,8 @@ ridge      origin 0, any W, intercept not penalised (Hoerl and Kennard 1970). Ex
 complex    origin = the points' centroid, no intercept, W a rotation and scale, that is one complex number
            a_pk:  p - c = sum a_k (q_k - c).  It turns with the object by construction. From ONE row it is the
            least-squares similarity that carries that row's points to the new ones.
+local      ridge that begins elsewhere: where the labels say nothing else, a point moves as the discovered
+           points near it do (fit_local). The one for few labels.
 lstsq      origin 0, no intercept, no penalty: the head of Jakab et al., NeurIPS 2018 (imm, scripts/test.py).
 """
 
@@ -22,6 +24,9 @@ from numpy.typing import NDArray
 # scale. Infinity answers the mean label (ridge): cross-validation may find that the points say nothing.
 PENALTIES = (np.inf, *np.logspace(2, -6, 9).tolist())
 FOLDS = 5  # leave-one-out up to five images
+# Of a body that bends smoothly, in spreads of its points. On generated animals and a real mouse 0.4 to 1.2
+# and 0.1 to 1 differ by a few hundredths of the error of the mean label.
+REACH, NOISE = 0.6, 0.3
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,29 @@ def fit_complex(
     return _heads("complex", True, weight, np.zeros((len(PENALTIES), xy.shape[1], 2)), labelled)
 
 
+def fit_local(
+    points: Float[np.ndarray, "N P 2"], xy: Float[np.ndarray, "N K 2"], labelled: Bool[np.ndarray, "N K"]
+) -> list[LinearHead]:
+    """One head per entry of PENALTIES: a smooth deformation of the body, and a ridge on what it leaves over.
+
+    Kriging: displacements of places a distance d apart are correlated by exp(-d^2 / 2 reach^2), those of
+    discovered points are seen with some noise; a label's place among them is its mean. No weight is learned
+    for this part, so a handful of labels is enough; an infinite penalty leaves it alone.
+    """
+    count = np.maximum(labelled.sum(0), 1)[:, None]
+    place, middle = np.where(labelled[..., None], xy, 0.0).sum(0) / count, points.mean(0)
+    spread = np.sqrt(((middle - middle.mean(0)) ** 2).sum(-1).mean()) or 1.0
+    reach = REACH * spread
+    own, cross = (np.exp(-_apart(a, middle) / (2 * reach**2)) for a in (middle, place))
+    share = np.linalg.solve(own + NOISE * np.eye(len(middle)), cross.T)  # P K
+    weight = share[:, None, :, None] * np.eye(2)[:, None]  # P 2 K 2
+    left_over = xy - np.einsum("npd,pk->nkd", points, share)
+    return [
+        replace(head, kind="local", weight=head.weight + weight)
+        for head in fit_ridge(points, left_over, labelled)
+    ]
+
+
 def fit_lstsq(
     points: Float[np.ndarray, "N P 2"], xy: Float[np.ndarray, "N K 2"], labelled: Bool[np.ndarray, "N K"]
 ) -> list[LinearHead]:
@@ -140,6 +168,16 @@ def fit_mean(
     return _heads("mean", False, weight, intercept[None], labelled, (np.inf,))
 
 
+def fit_median(
+    points: Float[np.ndarray, "N P 2"], xy: Float[np.ndarray, "N K 2"], labelled: Bool[np.ndarray, "N K"]
+) -> list[LinearHead]:
+    """The median of each label, per axis: one label that is far off does not move it."""
+    weight, intercept = np.zeros((1, points.shape[1], 2, xy.shape[1], 2)), np.zeros((1, xy.shape[1], 2))
+    for k in np.flatnonzero(labelled.any(0)):
+        intercept[0, k] = np.median(xy[labelled[:, k], k], axis=0)
+    return _heads("median", False, weight, intercept, labelled, (np.inf,))
+
+
 def cross_validated(
     fits: tuple[Fit, ...],
     points: Float[np.ndarray, "N P 2"],
@@ -172,6 +210,11 @@ def cross_validated(
 
 def _complex(xy: Float[np.ndarray, "*S 2"]) -> NDArray[np.complex128]:
     return xy[..., 0] + 1j * xy[..., 1]
+
+
+def _apart(a: Float[np.ndarray, "m 2"], b: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m n"]:
+    """Squared distances."""
+    return ((a[:, None] - b) ** 2).sum(-1)
 
 
 def _patterns(labelled: Bool[np.ndarray, "N K"]) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
