@@ -1,6 +1,9 @@
 """The verbs compare and evaluate --protocol as they are typed: what is printed, written and refused."""
 
+import contextlib
 import csv
+import functools
+import io
 import json
 import typing
 
@@ -8,6 +11,7 @@ import pytest
 
 from asterism.app import evaluate
 from asterism.app.cli import main
+from asterism.data.sources import open_data
 from asterism.engine import compare as comparing
 from asterism.metrics.protocols import PROTOCOLS
 
@@ -17,16 +21,20 @@ LINE = ["compare", WORLD, "--methods", "video-difference", "--preset", "tiny", "
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A comparison whose trainings last a step each; what was printed."""
-    folder = tmp_path_factory.mktemp("verb") / "out"
+    """A comparison whose training lasts a moment, and what was printed; the world is looked at once."""
+    folder, printed = tmp_path_factory.mktemp("verb") / "out", io.StringIO()
+    images = open_data(WORLD)
     with pytest.MonkeyPatch.context() as patch:
-        real = comparing.train
+        real, look = comparing.train, functools.cache(comparing.arena_of)
         patch.setattr(comparing, "train", lambda *a, **o: real(*a, **{**o, "minutes": 1e-3}))
-        assert main([*LINE, "--minutes", "0.00001", "-o", str(folder)]) == 0
-    return folder
+        patch.setattr(comparing, "arena_of", lambda _, *rest: look(images, *rest))
+        with contextlib.redirect_stdout(printed):
+            assert main([*LINE, "--minutes", "0.00001", "-o", str(folder)]) == 0
+        yield folder, printed.getvalue()
 
 
 def test_what_is_written_is_whole(made):
+    made, _ = made
     names = {"compare.csv", "compare.json", "points.png", "report.html", "video-difference-s0"}
     assert {path.name for path in made.iterdir()} == names
     answer = json.loads((made / "compare.json").read_text())
@@ -37,19 +45,20 @@ def test_what_is_written_is_whole(made):
     assert answer["sentences"][0].split(":")[0] in page
 
 
-def test_asked_again_it_prints_the_table_or_json(made, capsys):
-    assert main([*LINE, "--minutes", "0.00001", "-o", str(made)]) == 0
-    shown = capsys.readouterr().out
+def test_it_prints_the_table_or_json(made, capsys):
+    folder, printed = made
     for word in ("error px", "video-difference", "mean shape in the frame", "blob", "written:", "Controls"):
-        assert word in shown
-    assert main([*LINE, "--minutes", "0.00001", "-o", str(made), "--json"]) == 0
+        assert word in printed
+    assert main([*LINE, "--minutes", "0.00001", "-o", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["name"] == "video-difference"
 
 
 def test_every_rule_can_be_asked_for(made, capsys):
     wanted = typing.get_args(typing.get_type_hints(evaluate.Args)["protocol"])
     assert set(wanted) == {"all", *PROTOCOLS}
-    assert main(["evaluate", str(made / "video-difference-s0"), "--protocol", "all", "--device", "cpu"]) == 0
+    assert (
+        main(["evaluate", str(made[0] / "video-difference-s0"), "--protocol", "all", "--device", "cpu"]) == 0
+    )
     shown = capsys.readouterr().out
     for name in PROTOCOLS:
         assert f"\n{name} " in shown
