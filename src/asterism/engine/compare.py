@@ -188,13 +188,20 @@ def _check_runs(plans: Sequence[Plan]) -> None:
                     f"{plan.run.folder}: is no run, and not empty; name another folder with -o"
                 )
             continue
-        info = plan.run.info()
-        other = [key for key in _SETTINGS if info.get(key) != plan.about[key]]
+        there, asked = _settings(plan.run.info()), _settings(plan.about)
+        other = [key for key in _SETTINGS if there[key] != asked[key]]
         if other:
             raise RequestError(
                 f"{plan.run.folder}: was made otherwise ({', '.join(other)}); name another folder with -o, "
                 "or ask for the same again"
             )
+
+
+def _settings(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a run to be the one asked for: not the words, nor the path to the same data."""
+    found = {key: about.get(key) for key in _SETTINGS}
+    view, data = about.get("view") or {}, about.get("data") or {}
+    return found | {"view": {**view, "why": ""}, "data": data.get("fingerprint")}
 
 
 def _entrant(
