@@ -41,19 +41,27 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def write(name: str, figures: dict[str, Any], *, seeds: list[int], note: str = "") -> None:
+def command() -> str:
+    """What was typed."""
+    return "python " + " ".join(sys.argv)
+
+
+def write(
+    name: str, figures: dict[str, Any], *, seeds: list[int], note: str = "", quiet: bool = False
+) -> None:
     """bench/NAME.json."""
     about = {
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
         "machine": machine(),
-        "command": "python " + " ".join(sys.argv),
+        "command": command(),
         "seeds": seeds,
         "note": note,
     }
     path = HERE / f"{name}.json"
     path.write_text(json.dumps({**about, "figures": figures}, indent=1) + "\n")
-    print(json.dumps(figures, indent=1))
+    if not quiet:
+        print(json.dumps(figures, indent=1))
     print(f"written: {path}")
 
 
