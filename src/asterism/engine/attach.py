@@ -1,6 +1,6 @@
 """The user's own points from a few labels on top of a run that discovered points without names."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from asterism.data.base import FrameTable, ImageSet
 from asterism.data.crops import Crops, frames_of
 from asterism.data.sources import open_data
 from asterism.engine.attached import NAME, Attached, AttachedConfig, flattened
-from asterism.engine.bars import bar
+from asterism.engine.bars import Progress, bar
 from asterism.engine.choice import Choice, choose
 from asterism.engine.expected import report_of
 from asterism.engine.fewshot import (
@@ -74,24 +74,43 @@ def attach(
         look, notes = _found_rows(look, len(table.images) - len(images.matched), view)
         shown = shown_by(method, look, view)
     notes += _backwards_note(shown)
+    length = Length(minutes=None if steps else minutes, steps=steps, seed=seed, device=device)
     with bar("learning") as progress:
-        every = np.ones(len(shown.xy), bool)
-        ways = {name: held_out(read, shown, every, seed) for name, read in LINEAR.items()}
-        length = Length(minutes=None if steps else minutes, steps=steps, seed=seed, device=device)
-        if (steps or minutes) and len(np.unique(shown.image)) < LEAST:
-            notes.append(f"Fewer than {LEAST} labelled pictures: no detector was tried.")
-        elif steps or minutes:
-            ways["detector"] = judge_refiners(shown, length, lambda x, words: progress(x / 2, words))
-        choice = choose({name: shown.distance(way.xy, way.known) for name, way in ways.items()})
-        refiner = None
-        if "detector" in choice.taken:
-            kept = length.part(KEPT)
-            refiner = learn_refiner(shown, shown.teaches, kept, lambda x, words: progress(0.5 + x / 2, words))
-    learned = build(method, shown, choice, ways, refiner, look)
+        learned = learn(shown, length, progress)
+    if (steps or minutes) and "detector" not in learned.ways:
+        notes.append(f"Fewer than {LEAST} labelled pictures: no detector was tried.")
+    choice = learned.choice
     report = report_of(images.title, look.names, shown.labelled, shown.image, choice, notes, seed)
     about = _about(info, run, view, images, look, labels, path, seed, minutes, report)
-    _write(output, learned, images, view, about, report)
+    _write(output, build(method, shown, learned, look), images, view, about, report)
     return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What each way said of pictures that were held out, what was chosen, and the refiner if any point takes
+    it."""
+
+    ways: dict[str, Answers]
+    choice: Choice
+    refiner: Refiner | None
+
+
+def learn(shown: Shown, length: Length, progress: Progress | None = None) -> Learned:
+    """Judge every way, choose, and learn the refiner that is kept. Without any length none is tried."""
+
+    def half(start: float) -> Progress:
+        return lambda share, words: progress(start + share / 2, words) if progress is not None else None
+
+    every = np.ones(len(shown.xy), bool)
+    ways = {name: held_out(read, shown, every, length.seed) for name, read in LINEAR.items()}
+    if (length.steps or length.minutes) and len(np.unique(shown.image)) >= LEAST:
+        ways["detector"] = judge_refiners(shown, length, half(0.0))
+    choice = choose({name: shown.distance(way.xy, way.known) for name, way in ways.items()})
+    refiner = None
+    if "detector" in choice.taken:
+        refiner = learn_refiner(shown, shown.teaches, length.part(KEPT), half(0.5))
+    return Learned(ways=ways, choice=choice, refiner=refiner)
 
 
 def _discovered(run: Path) -> tuple[dict[str, Any], View, Method]:
@@ -205,15 +224,9 @@ def _backwards_note(shown: Shown) -> list[str]:
 # ----------------------------------------------------------------------------------------------- what is kept
 
 
-def build(
-    method: Method,
-    shown: Shown,
-    choice: Choice,
-    ways: dict[str, Answers],
-    refiner: Refiner | None,
-    look: Looked,
-) -> Attached:
+def build(method: Method, shown: Shown, learned: Learned, look: Looked) -> Attached:
     """The chosen way of every point, learned from all rows, with what its errors are expected to be."""
+    choice, refiner = learned.choice, learned.refiner
     p, k = shown.points.shape[1], shown.xy.shape[1]
     config = AttachedConfig(
         method=method.name,
@@ -237,7 +250,7 @@ def build(
         "weight": weight,
         "intercept": intercept,
         "refined": np.array([name == "detector" for name in choice.taken]),
-        "cov": _covariance(shown, choice, ways),
+        "cov": _covariance(shown, choice, learned.ways),
         "near": _share(near, np.isfinite(choice.error) & np.isfinite(side)),
         "usual": np.median(shown.score, axis=0),
     }

@@ -62,6 +62,13 @@ class Shown:
     size: tuple[int, int]
     turned: bool  # looked at in the object's own frame
 
+    def rows(self, chosen: NDArray[np.bool_]) -> "Shown":
+        """Some of the rows."""
+        columns = ("points", "score", "xy", "labelled", "image", "unit", "teaches")
+        which = torch.from_numpy(np.flatnonzero(chosen))
+        part = {name: getattr(self, name)[chosen] for name in columns}
+        return replace(self, **part, crops=self.crops[which], wide=self.wide[which])
+
     def distance(self, xy: Float[np.ndarray, "N K 2"], known: Bool[np.ndarray, "N K"]) -> NDArray[np.float64]:
         """N K, in source pixels; NaN where nothing is labelled or nothing was answered."""
         gap = np.hypot(*np.moveaxis(xy - self.xy, -1, 0)) * self.unit[:, None]
@@ -166,7 +173,7 @@ def judge_refiners(shown: Shown, length: Length, progress: Progress | None = Non
 
         member = learn_refiner(shown, learn, length.part((1 - KEPT) / len(parts), i + 1), moved)
         head = read_head(shown, learn)
-        xy[held] = _refined(member, head, shown, held)
+        xy[held] = refined(member, head, shown, held)
         known[held] = head.known
     return Answers(xy=xy, known=known)
 
@@ -219,9 +226,10 @@ def _wrong_by(guess: Answers, shown: Shown, rows: NDArray[np.bool_]) -> Float[np
     return np.sqrt((square.sum(0) + USUAL * usual) / (count + USUAL))
 
 
-def _refined(
+def refined(
     member: Refiner, head: LinearHead, shown: Shown, rows: NDArray[np.bool_]
 ) -> Float[np.ndarray, "n K 2"]:
+    """The refiner's answers for some rows, beginning at those of the head."""
     weight, intercept = flattened(head)
     which = np.flatnonzero(rows)
     parts = []
