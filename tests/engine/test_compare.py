@@ -291,6 +291,6 @@ def test_the_words_name_the_best_and_shout_when_a_control_wins():
     assert "net is best: 0.99 px" in both and "good is best among those that learned without labels" in both
     sick = tuple(replace(m, health={"points": 8, "healthy": 1, "dead": 0}) for m in good.measured)
     told = verdict([replace(good, measured=sick), mean], TESTED)[0]
-    assert "BUT only 1 of its 8 points are healthy" in told and "costs 1.0 px" in told
+    assert "BUT 1 of its 8 points are healthy" in told and "costs 1.0 px" in told
     failed = Entrant(name="x", kind="method", learns_from="labels", seeds=(), measured=(), remark="no")
     assert "No method could be trained" in verdict([failed, mean], TESTED)[0]

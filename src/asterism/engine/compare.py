@@ -198,7 +198,7 @@ def _check_runs(plans: Sequence[Plan]) -> None:
 
 
 def _settings(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for a run to be the one asked for: not the words, nor the path to the same data."""
+    """What must be the same for a run to be the one asked for: no words, nor the path to the same data."""
     found = {key: about.get(key) for key in _SETTINGS}
     view, data = about.get("view") or {}, about.get("data") or {}
     return found | {"view": {**view, "why": ""}, "data": data.get("fingerprint")}
@@ -288,7 +288,12 @@ def _answer(
     failed = [f"{e.name}: {e.remark}." for e in entrants if e.remark]
     return {
         "title": f"{len(methods)} methods on {data}",
-        "sentences": [*verdict(entrants, arena.tested), *failed, *_protocol_in_words(arena, length, seeds)],
+        "sentences": [
+            *_doubts(arena),
+            *verdict(entrants, arena.tested),
+            *failed,
+            *_protocol_in_words(arena, length, seeds),
+        ],
         "protocol": {
             "data": data,
             "fingerprint": arena.images.fingerprint(),
@@ -324,7 +329,6 @@ def _protocol_in_words(arena: Arena, length: Mapping[str, Any], seeds: Sequence[
             "Points without names go through the strict linear head, which learned from the labels of "
             f"{n} training rows; methods that learn from labels saw the same ones, and need no head."
         )
-    told += _doubts(arena)
     if arena.images.is_clip or arena.images.scenes_are_clips:
         told.append("The pictures kept back come from the same clips as the others: new clips are harder.")
     if len(seeds) == 1:

@@ -170,7 +170,7 @@ def _caution(best: Entrant) -> str:
         return ""
     code = "." if best.learns_from == "labels" else f"; 1 px of noise in them costs {row['gain']:.1f} px."
     return (
-        f" BUT only {row['healthy']:.3g} of its {row['points']:.0f} points are healthy (alive, steady, on "
+        f" BUT {row['healthy']:.3g} of its {row['points']:.0f} points are healthy (alive, steady, on "
         f"the object): look at the pictures first{code}"
     )
 

@@ -180,9 +180,9 @@ def _asked_before(run: Run, asked: dict[str, Any], images: ImageSet) -> dict[str
     Raises RequestError when the method or the data are others than those of the run.
     """
     info = run.info()
-    if info.get("kind") == "discover":
+    if info.get("kind") in ("discover", "compare"):  # the pictures they keep back are chosen otherwise
         raise RequestError(
-            f"{run.folder}: was made by discover, which does not go on; begin a new run with -o"
+            f"{run.folder}: was made by {info['kind']}, which does not go on; begin a new run with -o"
         )
     if info["method"] != asked["method"]:
         raise RequestError(f"{run.folder}: is a run of {info['method']}, not of {asked['method']}")
