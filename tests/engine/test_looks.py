@@ -151,7 +151,7 @@ def test_a_few_pictures_are_turned_with_the_background_that_is_remembered():
         assert look.frames.kind == "moments"
         for row, index in enumerate(look.labels.image):
             scale = plain.frames.scale[plain.labels.image == index]
-            assert look.frames.scale[row] == pytest.approx(scale, rel=0.1)
+            assert look.frames.scale[row] == pytest.approx(scale, rel=0.12)  # blurred by turning
             labelled = look.labels.labelled[row]
             gap = np.linalg.norm(look.labels.xy[row, labelled].mean(0) - look.frames.centre[row])
             assert gap < 0.5 * look.frames.scale[row]

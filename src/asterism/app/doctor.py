@@ -15,7 +15,7 @@ from asterism.app import show
 
 _CORE = ("torch", "numpy", "scipy", "PIL", "safetensors", "tqdm", "einops", "jaxtyping", "tyro")
 _DISTRIBUTION = {"PIL": "pillow", "av": "av"}
-_EXTRAS = {"av": ("video", "clips such as mp4 and avi")}
+_EXTRAS = {"av": ("video", "clips such as mp4 and avi"), "h5py": ("sleap", "labels and predictions in .slp")}
 _LEAST_TORCH = (2, 10)  # below it, reading a damaged checkpoint may corrupt memory (CVE-2026-24747)
 _LEAST_DISK = 2**30  # a run with its checkpoints and pictures fits in one GiB
 

@@ -1,6 +1,7 @@
 """Find keypoints in pictures, folders and clips with what a run has learnt.
 
-The ending of -o chooses the format: .json is COCO, .csv is a plain table, or DeepLabCut's with --format.
+The ending of -o chooses the format: .json is COCO, .slp is SLEAP's, .csv is a plain table, or with --format
+that of DeepLabCut or SLEAP's analysis (sleap-csv).
 Folders and clips of any length are streamed: memory does not grow with them.
 """
 
@@ -18,10 +19,10 @@ from asterism.errors import RequestError
 class Args:
     run: tyro.conf.Positional[str]  # the folder that train or discover wrote
     input: tyro.conf.Positional[tuple[str, ...]]  # pictures, folders of pictures, clips
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE")]  # keypoints.csv or .json
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE")]  # keypoints.csv, .json or .slp
     draw: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """also write the pictures with the points drawn on them, in this folder"""
-    format: Literal["csv", "coco", "deeplabcut"] | None = (
+    format: Literal["csv", "coco", "deeplabcut", "sleap", "sleap-csv"] | None = (
         None  # what to write, where the ending is not enough
     )
     device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one

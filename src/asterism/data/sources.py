@@ -13,8 +13,8 @@ from asterism.io.locate import require_images
 from asterism.io.video import VIDEO_SUFFIXES
 
 _WANTED = (
-    "a folder of pictures, a picture, a video, a COCO keypoint file (.json), labels in a .csv (plain or "
-    "DeepLabCut's), a DeepLabCut project, or world:NAME"
+    "a folder of pictures, a picture, a video, a COCO keypoint file (.json), labels in a .csv (plain, "
+    "DeepLabCut's, SLEAP's) or a .slp, a DeepLabCut project, or world:NAME"
 )
 
 
@@ -35,7 +35,7 @@ def open_data(what: str) -> ImageSet:
         return PictureFiles(path.name, (str(path),))
     if suffix in VIDEO_SUFFIXES:
         return Clip(path)
-    if suffix in (".json", ".csv"):
+    if suffix in (".json", ".csv", ".slp"):
         return _labelled(path)
     raise RequestError(f"{what}: no reader for '{suffix or path.name}' files; wanted {_WANTED}")
 
