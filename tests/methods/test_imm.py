@@ -131,6 +131,18 @@ def test_the_pair_of_a_clip_is_two_different_frames_in_either_order():
     assert pair.weight is None
 
 
+def test_both_frames_of_a_clip_are_seen_in_the_same_view():
+    method = fresh(view_rotation=20.0, view_scale=0.2, view_shift=0.1)
+    grid = pixel_grid((SIDE, SIDE), like=torch.zeros(()))
+    blob = (-(grid - torch.tensor([14.0, 18.0])).square().sum(-1) / (2 * 2.0**2)).exp()
+    image = blob.expand(16, 2, 3, SIDE, SIDE)
+    pair = method._pair(Clips(image=image, to_source=torch.eye(2, 3).expand(16, 2, 2, 3)))
+    assert torch.equal(pair.source, pair.target)
+    mean = torch.einsum("bhw,hwc->bc", pair.target[:, 0], grid) / pair.target[:, 0].sum((1, 2))[:, None]
+    far = (mean - torch.tensor([14.0, 18.0])).norm(dim=-1)
+    assert far.min() > 0.01 and far.max() < 8  # 10 % of 32 along each axis, and the turn and scale
+
+
 def test_pixels_that_the_warp_does_not_show_do_not_count():
     method = fresh(reconstruction="l1")
     image = torch.rand(4, 1, 3, SIDE, SIDE)

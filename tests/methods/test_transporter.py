@@ -138,6 +138,18 @@ def test_the_later_view_of_one_picture_moves_dots_where_the_warp_says(monkeypatc
     assert pair.weight is not None and 0 < (pair.weight == 0).float().mean() < 0.5
 
 
+def test_both_frames_of_a_clip_are_seen_in_the_same_view():
+    method = fresh(view_rotation=20.0, view_scale=0.2, view_shift=0.1)
+    grid = pixel_grid((SIDE, SIDE), like=torch.zeros(()))
+    blob = (-(grid - torch.tensor([14.0, 18.0])).square().sum(-1) / (2 * 2.0**2)).exp()
+    image = blob.expand(16, 2, 3, SIDE, SIDE)
+    pair = method._pair(Clips(image=image, to_source=torch.eye(2, 3).expand(16, 2, 2, 3)))
+    assert torch.equal(pair.source, pair.target)
+    mean = torch.einsum("bhw,hwc->bc", pair.target[:, 0], grid) / pair.target[:, 0].sum((1, 2))[:, None]
+    far = (mean - torch.tensor([14.0, 18.0])).norm(dim=-1)
+    assert far.min() > 0.01 and far.max() < 8  # 10 % of 32 along each axis, and the turn and scale
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_pictures_that_are_not_square(frames):
     method = fresh(input_size=(48, 64)).train()

@@ -23,10 +23,11 @@ Departs from the paper:
 - splines are a displacement of control points and uniform similarities, of about the standard deviations of
   the public code's normal coefficients. The loss counts the pixels that the spline shows, with a sharp edge,
   where the public code fades a fixed margin out. The public code's weight decay is left out.
-- the two frames of a clip are drawn in either order, and only they: no spline on top.
+- the two frames of a clip are drawn in either order, without a spline on top.
 - cures that the paper has not, off in its preset: every point starts in a Gaussian about a place of its own
   (`start_reach`), which is let go by `start_until` of the training, since logits that are all alike put every
-  point into the middle; and `beta`, because the mean over a map's row makes logits small.
+  point into the middle; `beta`, because the mean over a map's row makes logits small; and both frames of a
+  clip are seen in one random similarity (`view_*`), because a user's clip is short.
 - the score (1 less the spread of the map, as a share of a flat map's) and the covariance are ours.
 """
 
@@ -115,10 +116,22 @@ class Imm(Trainable[Images, Readout, Keypoints2D]):
         beta=8.0,
         target=Bend(grid=4),
         source=Bend(grid=4, displacement=0.04, rotation=8.7, scale=0.17),
+        view_rotation=10.0,
+        view_scale=0.1,
+        view_shift=0.1,
         start_until=0.25,
     )
     presets["whole"] = replace(presets["small"], input_size=(96, 96), start_reach=0.1)
-    presets["tiny"] = replace(presets["small"], n_keypoints=3, input_size=(32, 32), widths=(8, 16), sigma=0.2)
+    presets["tiny"] = replace(
+        presets["small"],
+        n_keypoints=3,
+        input_size=(32, 32),
+        widths=(8, 16),
+        sigma=0.2,  # 0.57 cells, as in the others
+        view_rotation=0.0,
+        view_scale=0.0,
+        view_shift=0.0,
+    )
     takes = Images
     gives = Keypoints2D
     learns_from = Clips

@@ -25,7 +25,8 @@ Departs from the paper:
   Everything moves then, the background too, so that points settle on whatever has contrast.
 - cures that the paper has not, off in its preset: every point starts in a Gaussian about a place of its own
   (`start_reach`), which is let go by `start_until` of the training, since logits that are all alike put every
-  point into the middle; and `beta`, because the mean over a map's row makes logits small.
+  point into the middle; `beta`, because the mean over a map's row makes logits small; and both frames of a
+  clip are seen in one random similarity (`view_*`), because a user's clip is short.
 - the score (1 less the spread of the map, as a share of a flat map's) and the covariance are ours.
 """
 
@@ -94,10 +95,26 @@ class Transporter(Trainable[Images, Readout, Keypoints2D]):
     Config = TransporterConfig
     presets: ClassVar = {"paper": TransporterConfig()}
     presets["small"] = TransporterConfig(
-        n_keypoints=8, input_size=(64, 64), fold=2, beta=8.0, start_until=0.25
+        n_keypoints=8,
+        input_size=(64, 64),
+        fold=2,
+        beta=8.0,
+        view_rotation=10.0,
+        view_scale=0.1,
+        view_shift=0.1,
+        start_until=0.25,
     )
     presets["whole"] = replace(presets["small"], input_size=(96, 96), start_reach=0.1)
-    presets["tiny"] = replace(presets["small"], n_keypoints=3, input_size=(32, 32), widths=(8, 16), sigma=0.2)
+    presets["tiny"] = replace(
+        presets["small"],
+        n_keypoints=3,
+        input_size=(32, 32),
+        widths=(8, 16),
+        sigma=0.2,  # 0.57 cells, as in the others
+        view_rotation=0.0,
+        view_scale=0.0,
+        view_shift=0.0,
+    )
     takes = Images
     gives = Keypoints2D
     learns_from = Clips
