@@ -67,3 +67,37 @@ def test_sizes_of_objects(looked):
     size = objects_of(frames, np.arange(5)).size
     # The animal is 0.27 to 0.4 of 96 pixels from nose to tail base, and has a tail.
     assert ((size > 26) & (size < 75)).all()
+
+
+class Boxed(Ring):
+    """Corners of the upright box of the bright animal's change: points that follow the box, not the body."""
+
+    name = "boxed"
+
+    def decode(self, raw, batch):
+        out = []
+        for change, to_source in zip(batch.change[:, 0], batch.to_source):
+            y, x = torch.nonzero(change > 0.35 * change.max(), as_tuple=True)
+            xy = affine.apply(to_source[None], torch.stack([x, y], -1)[None].float())[0]
+            low, high = xy.quantile(0.02, dim=0), xy.quantile(0.98, dim=0)
+            out.append(torch.stack([low, torch.stack([high[0], low[1]]), high, (low + high) / 2]))
+        return Keypoints2D(xy=torch.stack(out), score=torch.ones(len(batch), 4))
+
+
+def test_corners_of_the_box_are_named(looked):
+    images, frames, crops = looked
+    boxed = Boxed(object())
+    table = predict_table(boxed, unnamed(4), images, frames, (64, 64))
+    verdict = judge(boxed, images, frames, crops, table)
+    assert set(verdict.numbers["bounding_box"]) >= {"point0", "point1", "point2"}
+    assert "bounding-box points" in verdict.sentences[0]
+
+
+def test_a_moving_camera_is_judged_against_its_scene():
+    images = Unlabelled(open_data(WORLD.replace("textured", "moving").replace("n=100", "n=60")))
+    frames = find_frames(images)
+    assert frames.placed is not None
+    crops = gather(images, frames, (64, 64), clips=True)
+    ring = Ring(object())
+    found = judge(ring, images, frames, crops, predict_table(ring, unnamed(4), images, frames, (64, 64)))
+    assert 0 < found.numbers["health"]["coverage"] < 1

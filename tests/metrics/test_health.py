@@ -200,3 +200,61 @@ def test_background_absent_twin_and_off_points_are_named():
     assert report.healthy == (0, 1)
     assert 0 < report.coverage < 0.5
     json.dumps(asdict(report), allow_nan=False)
+
+
+# ---------------------------------------------------------------------------------- boxes and how many points
+
+
+def _masked(n=60, seed=0, largest_angle=np.pi):
+    """A scene with a mask: a long body with a snout, seen from all sides."""
+    points, objects = _scene(n, seed, largest_angle)
+    y, x = np.mgrid[:300, :300]
+    masks = np.zeros((n, 300, 300), bool)
+    for i, ((cx, cy), a) in enumerate(zip(objects.centre, objects.angle)):
+        u = (x - cx) * np.cos(a) + (y - cy) * np.sin(a)
+        v = (y - cy) * np.cos(a) - (x - cx) * np.sin(a)
+        masks[i] = (u / 22) ** 2 + (v / 9) ** 2 <= 1
+    return points, objects, masks
+
+
+def _sides(masks):
+    """Corners of each box, the middles of its edges, and the outermost pixel on its left."""
+    out = []
+    for rows in masks:
+        xy = np.argwhere(rows)[:, ::-1].astype(float)
+        low, high, middle = xy.min(0), xy.max(0), (xy.min(0) + xy.max(0)) / 2
+        corners = [low, (high[0], low[1]), high, (low[0], high[1])]
+        edges = [(low[0], middle[1]), (middle[0], low[1])]
+        out.append([*corners, *edges, xy[xy[:, 0].argmin()]])
+    return np.array(out)
+
+
+def test_points_of_the_bounding_box_are_named_and_parts_at_the_ends_are_not():
+    points, objects, masks = _masked()
+    snout = _turned(np.full((60, 1, 2), (22.0, 0.0)), objects.angle) + objects.centre[:, None]
+    every = np.concatenate([points, snout, objects.centre[:, None] + 0.3, _sides(masks)], 1)
+    noisy = every + RNG(1).normal(0, 0.7, every.shape)
+    found = h.health(noisy, np.ones(every.shape[:2]), objects, Limits(), mask=masks)
+    named = ["bounding-box" in words for words in found.flags]
+    assert named == [False] * 9 + [True] * 7
+    assert max(found.boxed[9:]) < 0.08
+    assert min(np.array(found.boxed)[[0, 5, 6, 7]]) > 0.2  # nose, tail base, tail tip, snout
+
+
+def test_a_box_says_nothing_of_an_object_that_does_not_turn():
+    points, objects, masks = _masked(largest_angle=0.2)
+    assert h.boxed(points, masks, objects) is None
+    found = h.health(points, np.ones(points.shape[:2]), objects, Limits(), mask=masks)
+    assert found.boxed is None and not any("bounding-box" in words for words in found.flags)
+    assert h.boxed(points, np.zeros_like(masks), objects) is None
+
+
+def test_how_many_points_cover_an_object():
+    line = np.zeros((20, 120), bool)
+    line[10, 10:110] = True
+    assert h.points_to_cover(line, 100.0, reach=0.05, share=1.0) in (10, 11)  # each covers 11 of 100 pixels
+    assert h.points_to_cover(line, 100.0) == 3  # three spans of 31 of 90 pixels
+    y, x = np.mgrid[:80, :80] - 40
+    assert h.points_to_cover(np.hypot(x, y) <= 30, 60.0) > 8
+    assert h.points_to_cover(np.hypot(x, y) <= 4, 60.0) == 1
+    assert h.points_to_cover(line & False, 100.0) == 0

@@ -173,6 +173,7 @@ def _verdict(found: Health, steady: NDArray, stuck: NDArray, names: tuple[str, .
         "collapsed": [[names[a], names[b]] for a, b, _ in found.twins],
         "off_object": list(dict.fromkeys(by_flag.get("off the object", []) + by_flag.get("background", []))),
         "loose": by_flag.get("loose", []),
+        "bounding_box": by_flag.get("bounding-box", []),
         "equivariance_error": float(steady.mean()),
         "equivariance_error_of_fixed_points": float(stuck.mean()),
         "health": asdict(found),

@@ -6,7 +6,7 @@ sizes. What each way to fail looks like:
 
 ring       a fixed ring or grid of points: spread 0 in the frame it is fixed in, follow 0, turning = the
            object's own, a large equivariance error
-corners    of a bounding box: spread large, turning = the object's own, a large equivariance error
+corners    of a bounding box, or its edges: spread large, turning = the object's own, boxed small
 background follow 0, on_object 0
 twins      two points on one part: a small distance between them
 noise      equivariance error of the object's size, jitter / motion near sqrt(3)
@@ -19,6 +19,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
+
+_HALF = 0.5  # the box must leave less than half of what the best place on the object leaves
+_PIXELS = 500  # of a mask, evenly, are enough to cover it
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Limits:
     twins      a pair nearer than this on average is collapsed: half the radius of PCK@0.1
     on_object  a point that is off the object more often than on it
     loose      equivariance error above this: as far off as PCK@0.1 allows
+    boxed      a point that stays as near as this to one place of the object's upright bounding box, while the
+               object turns in it and no place on the object explains half as much, follows the box
     wander     motion of the object, in its sizes (standard deviation), under which `follow` says nothing
     turn       resultant length of the object's angle above which `turning` says nothing (25 degrees rms)
     """
@@ -51,6 +56,7 @@ class Limits:
     twins: float = 0.05
     on_object: float = 0.5
     loose: float = 0.1
+    boxed: float = 0.1
     wander: float = 0.1
     turn: float = 0.9
 
@@ -70,8 +76,8 @@ class Jitter:
 class Health:
     """Per point, in order, except for `twins` (a, b, distance), `extent`, `coverage` and `turning`.
 
-    `flags[k]` are words: dead, absent, background, off the object, loose. `healthy` are the points without
-    a flag that are not the second of a collapsed pair.
+    `flags[k]` are words: dead, absent, background, off the object, loose, bounding-box. `healthy` are the
+    points without a flag that are not the second of a collapsed pair.
     """
 
     spread: tuple[float, ...]
@@ -79,6 +85,7 @@ class Health:
     follow: tuple[float, ...] | None
     on_object: tuple[float, ...] | None
     equivariance: tuple[float, ...] | None
+    boxed: tuple[float, ...] | None
     jitter: Jitter | None
     twins: tuple[tuple[int, int, float], ...]
     extent: float
@@ -105,12 +112,16 @@ def health(
         follow(points, objects, limits.wander),
     )
     on = None if mask is None else on_object(points, mask)
+    boxed_ = None if mask is None else boxed(points, mask, objects, limits.turn)
     bad = {
         "dead": spread_ < limits.still,
         "absent": presence < limits.presence,
         "background": None if follow_ is None else follow_ < limits.follow,
         "off the object": None if on is None else on < limits.on_object,
         "loose": None if equivariance is None else equivariance > limits.loose,
+        "bounding-box": None
+        if boxed_ is None
+        else (boxed_ < limits.boxed) & (boxed_ < _HALF * spread_) & (spread_ > limits.boxed),
     }
     count = points.shape[1]
     flags = tuple(
@@ -127,6 +138,7 @@ def health(
         follow=None if follow_ is None else _plain(follow_),
         on_object=None if on is None else _plain(on),
         equivariance=None if equivariance is None else _plain(equivariance),
+        boxed=None if boxed_ is None else _plain(boxed_),
         jitter=jitter,
         twins=twins_,
         extent=extent(points, objects),
@@ -207,6 +219,55 @@ def on_object(points: Float[np.ndarray, "N P 2"], mask: Bool[np.ndarray, "N H W"
     inside = (x >= 0) & (y >= 0) & (x < w) & (y < h)
     column, row = (np.where(inside, v, 0).astype(np.int64) for v in (x, y))
     return (mask[np.arange(len(mask))[:, None], row, column] & inside).mean(0)
+
+
+def boxed(
+    points: Float[np.ndarray, "N P 2"],
+    mask: Bool[np.ndarray, "N H W"],
+    objects: Objects,
+    turn: float = Limits.turn,
+) -> Float[np.ndarray, " P"] | None:
+    """How far a point is from what the object's upright bounding box would say, in object sizes (rms).
+
+    What it can say: one place of the box, such as a corner or the middle of an edge, or the outermost pixels
+    on one of its four sides; the best of these counts. None where the object turns less than `turn` allows to
+    tell, for then the box turns as little as the body, and where fewer than three pictures show it.
+    """
+    shown = mask.any((1, 2))
+    if shown.sum() < 3 or np.abs(np.exp(1j * objects.angle[shown]).mean()) > turn:
+        return None
+    boxes = [_box(rows) for rows in mask[shown]]
+    low, high, outer = (np.stack([box[i] for box in boxes]) for i in range(3))  # n 2, n 2, n 4 2
+    at, size = points[shown], objects.size[shown, None]
+    place = ((at - low[:, None]) / np.maximum(high - low, 1.0)[:, None]).mean(0)  # P 2
+    says = [low[:, None] + place * (high - low)[:, None], *np.moveaxis(outer[:, :, None], 1, 0)]
+    off = [np.sqrt(((((at - say) ** 2).sum(-1)) / size**2).mean(0)) for say in says]
+    return np.min(off, axis=0)
+
+
+def _box(rows: Bool[np.ndarray, "H W"]) -> tuple[NDArray, NDArray, NDArray]:
+    """Corners of a mask without its outermost hundredth, and its middle on each of the four sides."""
+    xy = np.argwhere(rows)[:, ::-1].astype(float)
+    low, high = np.percentile(xy, [1, 99], axis=0)
+    sides = [xy[:, 0] <= low[0], xy[:, 0] >= high[0], xy[:, 1] <= low[1], xy[:, 1] >= high[1]]
+    return low, high, np.stack([xy[side].mean(0) for side in sides])
+
+
+def points_to_cover(
+    mask: Bool[np.ndarray, "H W"], size: float, reach: float = 0.15, share: float = 0.9
+) -> int:
+    """How many points it takes until `share` of the object's pixels lie within `reach` object sizes of one.
+
+    Points stand on pixels; the next one is put where it reaches most that no other does. 0 for no pixels.
+    """
+    xy = np.argwhere(mask).astype(float)
+    xy = xy[:: max(1, len(xy) // _PIXELS)]
+    near = np.hypot(*(xy[:, None] - xy).transpose(2, 0, 1)) <= reach * size
+    left, count = np.ones(len(xy), bool), 0
+    while left.sum() > (1 - share) * len(xy):
+        left &= ~near[(near & left).sum(1).argmax()]
+        count += 1
+    return count
 
 
 def coverage(
