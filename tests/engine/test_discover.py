@@ -1,6 +1,7 @@
 """Discovery from end to end on generated clips, shortly: what is written, what is said, what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from asterism.data.frames import find_frames
 from asterism.data.gathered import frame_gap, gather
 from asterism.data.sources import open_data
 from asterism.data.subset import Unlabelled
-from asterism.engine.discover import choose_method, discover
+from asterism.engine import discover as discovering
+from asterism.engine.discover import METHODS, Attempt, choose_k, choose_method, discover
+from asterism.engine.judge import Verdict
+from asterism.engine.lesson import unnamed
+from asterism.engine.predict import predict_table
 from asterism.engine.runs import Run
 from asterism.engine.view import read_view
 from asterism.engine.weights import load_weights
@@ -17,8 +22,20 @@ from asterism.errors import RequestError
 from asterism.io.keypoints import read_keypoints
 from asterism.types import Clips, Images
 
-STILL = "world:creatures?clips=1&n=160&size=96&background=textured&seed=3"
-PANNING = "world:creatures?clips=1&n=160&size=96&background=moving&seed=3"
+STILL = "world:creatures?clips=1&n=120&size=96&background=textured&seed=3"
+PANNING = "world:creatures?clips=1&n=60&size=96&background=moving&seed=3"
+
+
+@pytest.fixture(scope="module")
+def looked():
+    images = Unlabelled(open_data(STILL))
+    return images, find_frames(images)
+
+
+@pytest.fixture(scope="module")
+def panned():
+    images = Unlabelled(open_data(PANNING))
+    return images, find_frames(images)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +47,10 @@ def found(tmp_path_factory):
 def test_the_run_holds_points_for_every_picture(found):
     run, report = found
     table = read_keypoints(run / "keypoints.csv")
-    assert table.xy.shape == (160, 4, 2)
+    assert table.xy.shape == (120, 4, 2)
     assert len(table.names) == 4
     assert table.labelled.all()
-    assert report["numbers"]["pictures"] == 160
+    assert report["numbers"]["pictures"] == 120
     assert report["numbers"]["frame"] == "moments"
 
 
@@ -66,13 +83,61 @@ def test_a_run_is_not_written_over(found):
         discover(STILL, 4, run, minutes=0.01)
 
 
-def test_the_method_suits_the_data():
-    still, panning = Unlabelled(open_data(STILL)), Unlabelled(open_data(PANNING))
+def test_the_minutes_are_those_of_all_tries_together(found):
+    _, report = found
+    tries = report["numbers"]["tries"]
+    assert sum(one["seconds"] for one in tries) < 60 * 0.06 + 1.0  # and the last step of each
+    assert tries[0]["seconds"] < 60 * 0.6 * 0.06 + 0.5
+    assert any("of 0.06 minutes" in sentence for sentence in report["sentences"])
+
+
+@pytest.mark.parametrize(("troubles", "wanted"), [((), [6.0]), (("dead points",), [6.0, 4.0])])
+def test_a_second_try_gets_what_the_first_left(tmp_path, monkeypatch, looked, troubles, wanted):
+    frames = looked[1]
+    given = []
+
+    def attempt(learner, crops, images, frames, place, seed, minutes, device):
+        given.append(minutes)
+        place.folder.mkdir(parents=True, exist_ok=True)
+        table = predict_table(learner, unnamed(4), images, frames.rows(np.arange(3)), (64, 64))
+        verdict = Verdict(troubles=troubles, badness=1.0, sentences=("so so",), numbers={})
+        return Attempt(
+            method=learner, seed=seed, table=table, verdict=verdict, trained={"seconds": 60 * minutes}
+        )
+
+    monkeypatch.setattr(discovering, "_attempt", attempt)
+    monkeypatch.setattr(discovering, "find_frames", lambda *_: frames)
+    report = discover(STILL, None, tmp_path / "run", minutes=10.0, format="sleap-csv")
+    assert given == pytest.approx(wanted)
+    assert len(report["numbers"]["tries"]) == len(wanted)
+    assert (tmp_path / "run" / "keypoints-sleap-csv.csv").read_text().startswith("track,frame_idx")
+
+
+def test_a_format_nobody_knows_is_refused_before_any_work(tmp_path):
+    with pytest.raises(RequestError, match="format 'dlt'"):
+        discover(STILL, 4, tmp_path / "run", format="dlt")
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_points_as_cover_the_object(looked):
+    images, frames = looked
+    crops = gather(images, frames, (64, 64), clips=True)
+    k, why = choose_k(crops, frames)
+    assert 5 <= k <= 12
+    assert f"{k} points" in why and "cover what moves" in why
+    whole = find_frames(images, "whole")
+    k, why = choose_k(gather(images, whole, (32, 32), clips=True, most=10), whole)
+    assert k == 8 and "no object" in why
+
+
+def test_the_method_suits_the_data(looked, panned):
     stills = Unlabelled(open_data("world:figures?n=6&size=64"))
-    assert choose_method(still, find_frames(still))[0] == "video-difference"
-    name, why = choose_method(panning, find_frames(panning))
-    assert (name, "camera moves" in why) == ("video-difference", True)
-    assert choose_method(stills, find_frames(stills))[0] == "fse-landmarks"
+    assert choose_method(*looked) == METHODS["still"]
+    name, why = choose_method(*panned)
+    assert (name, "held against the scene" in why) == ("video-difference", True)
+    lost = replace(panned[1], backgrounds=(), placed=None)
+    assert choose_method(panned[0], lost) == METHODS["moving"]
+    assert choose_method(stills, find_frames(stills)) == METHODS["pictures"]
 
 
 def test_what_needs_labels_is_refused(tmp_path):
@@ -84,9 +149,8 @@ def test_what_needs_labels_is_refused(tmp_path):
 # ------------------------------------------------------------------------------------------------- gathering
 
 
-def test_gathered_crops_are_the_pictures_in_their_frames():
-    images = Unlabelled(open_data(STILL))
-    frames = find_frames(images)
+def test_gathered_crops_are_the_pictures_in_their_frames(looked):
+    images, frames = looked
     crops = gather(images, frames, (32, 32), most=10, clips=True)
     one = crops[0, 3]
     assert isinstance(one, Clips)
@@ -99,13 +163,21 @@ def test_gathered_crops_are_the_pictures_in_their_frames():
     assert isinstance(gather(images, frames, (32, 32), most=10, clips=False)[0, 0], Images)
 
 
-def test_a_moving_camera_gives_pairs():
-    images = Unlabelled(open_data(PANNING))
-    frames = find_frames(images)
-    assert frames.kind == "whole"
-    crops = gather(images, frames, (32, 32), most=400, clips=True)
+def test_what_changes_is_known_before_a_moving_camera(panned):
+    images, frames = panned
+    assert frames.kind == "moments" and frames.placed is not None
+    crops = gather(images, frames, (32, 32), most=20, clips=True)
+    one = crops[0, 3]
+    assert one.image.shape[1] == 1
+    assert float(one.change[..., 10:22, 10:22].mean()) > 2 * float(one.change[..., :4, :].mean())
+
+
+def test_a_scene_that_cannot_be_held_gives_pairs(panned):
+    images, frames = panned[0], find_frames(panned[0].images, "whole")
+    lost = replace(frames, background=np.full(60, -1), backgrounds=(), placed=None, row=np.full(60, -1))
+    crops = gather(images, lost, (32, 32), most=400, clips=True)
     assert crops.gap >= 1
-    assert len(crops) == 160 - crops.gap
+    assert len(crops) == 60 - crops.gap
     one = crops[0, 0]
     assert isinstance(one, Clips)
     assert one.image.shape[1] == 2

@@ -19,7 +19,7 @@ _CLIP = "world:demo"
 class Args:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="RUN")] = None
     """the run folder to write; without it runs/demo, or the first of runs/demo-2, ... that is free"""
-    minutes: float = 2.0  # how long to learn; when points come out bad, once more for as long
+    minutes: float = 2.0  # how long to learn, a second try included, for which four tenths are kept back
     seed: int = 0
     json: bool = False  # print the report as one JSON object
 

@@ -1,8 +1,8 @@
 """Find K keypoints in a clip or a folder of pictures that nobody has labelled.
 
 A method is chosen for the data and trained; then it judges its own points (dead, collapsed, off the object,
-jittery, not steady under known warps) and tries again where they are bad. The run folder holds the
-keypoints as csv, pictures, a page to open (report.html) and the same report as JSON.
+on the bounding box, not steady under known warps) and tries again where they are bad. The run folder holds
+the keypoints as csv, pictures, a page to open (report.html) and the same report as JSON.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,10 @@ _MOST_POINTS = 256  # more than any skeleton in use; a larger number is a slip o
 class Args:
     data: tyro.conf.Positional[str]  # a clip, a folder of pictures, or world:NAME
     k: Annotated[int | None, tyro.conf.arg(aliases=["-k"], metavar="K")] = None
-    """how many keypoints; without it 8"""
-    minutes: float = 4.0  # how long to learn; when points come out bad, once more for as long
+    """how many keypoints; without it as many as cover what moves (4 to 16), or 8 where no object is known"""
+    minutes: float = 4.0
+    """how long to learn, all in all: six tenths for a first try, the rest for a second when points come out
+    bad; when they do not it ends early"""
     method: str | None = None  # a method that learns without labels; without it one is chosen
     objects: int | None = None  # how many animals or objects; without it they are counted
     frame: Literal["auto", "whole", "moments"] = "auto"
@@ -32,6 +34,8 @@ class Args:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="RUN")] = None
     """the run folder to write; without it runs/NAME"""
     device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
+    format: Literal["coco", "deeplabcut", "sleap", "sleap-csv"] | None = None
+    """also write the keypoints for another program, beside keypoints.csv"""
     json: bool = False  # print the health report as one JSON object
 
 
@@ -61,9 +65,11 @@ def run(args: Args) -> int:
         frame=args.frame,
         seed=args.seed,
         device=args.device,
+        format=args.format,
     )
     table = read_keypoints(folder / "keypoints.csv")
     written = write_discovered(folder, open_data(args.data), table, report)
     write_text(folder / "report.json", show.as_json(report))
-    print(show.as_json(report) if args.json else show.as_report(report, [folder / "keypoints.csv", *written]))
+    tables = sorted(folder.glob("keypoints*"))
+    print(show.as_json(report) if args.json else show.as_report(report, [*tables, *written]))
     return 0
