@@ -99,17 +99,17 @@ class Learned:
 def learn(shown: Shown, length: Length, progress: Progress | None = None) -> Learned:
     """Judge every way, choose, and learn the refiner that is kept. Without any length none is tried."""
 
-    def half(start: float) -> Progress:
-        return lambda share, words: progress(start + share / 2, words) if progress is not None else None
+    def part(start: float, share: float) -> Progress:
+        return lambda done, words: progress(start + share * done, words) if progress is not None else None
 
     every = np.ones(len(shown.xy), bool)
     ways = {name: held_out(read, shown, every, length.seed) for name, read in LINEAR.items()}
     if (length.steps or length.minutes) and len(np.unique(shown.image)) >= LEAST:
-        ways["detector"] = judge_refiners(shown, length, half(0.0))
+        ways["detector"] = judge_refiners(shown, length, part(0.0, 1 - KEPT))
     choice = choose({name: shown.distance(way.xy, way.known) for name, way in ways.items()})
     refiner = None
     if "detector" in choice.taken:
-        refiner = learn_refiner(shown, shown.teaches, length.part(KEPT), half(0.5))
+        refiner = learn_refiner(shown, shown.teaches, length.part(KEPT), part(1 - KEPT, KEPT))
     return Learned(ways=ways, choice=choice, refiner=refiner)
 
 
