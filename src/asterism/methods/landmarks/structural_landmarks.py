@@ -8,13 +8,13 @@ sharp, apart and follow every warp, and that say enough to redraw, settle on the
 Yuting Zhang, Yijie Guo, Yixin Jin, Yijun Luo, Zhiyuan He, Honglak Lee, Unsupervised Discovery of Object
 Landmarks as Structural Representations, CVPR 2018, https://arxiv.org/abs/1804.04412.
 
-    section 3.1, softmax over K points and a background, moments  -> forward
-    section 3.2, concentration constraint                         -> CONCENTRATION
-    section 3.2, separation constraint                            -> losses.equivariance.separation
-    section 3.2, equivariance constraint, two kinds of splines    -> _equivariance, CONTROL
-    section 3.3, local latent descriptors                         -> describe
-    section 3.4, landmark-based decoder                           -> rasters, draw
-    section 3.5, weighted sum, reconstruction rising in the run   -> loss, recycle
+    section 3, softmax over K points and a background, moments  -> forward
+    section 3, concentration constraint                         -> CONCENTRATION
+    section 3, separation constraint                            -> losses.equivariance.separation
+    section 3, equivariance constraint, two kinds of splines    -> _equivariance, CONTROL
+    section 3, local latent descriptors                         -> describe
+    section 3, landmark-based decoder                           -> rasters, redraw
+    section 3, weighted sum, reconstruction rising in the run   -> loss, recycle
 
 Departs from the paper:
 - sizes and weights are the public code's (lmdis-rep) for ten points on faces, its units included: separation
@@ -26,11 +26,14 @@ Departs from the paper:
 - U-Nets with GroupNorm instead of hourglasses with batch normalisation, and pictures are not padded.
 - splines are geometry.tps's: normal displacements as in the code, but turn, scale and shift uniform. Those
   that are held by the landmarks ("landmarks", which the code draws and never uses) also have the picture's
-  corners to hold on to, and the grid takes over where two landmarks lie too near to each other.
-- a point that a warp takes out of the picture costs no equivariance.
+  corners to hold on to; where two landmarks lie too near to each other, a ring of regular places is held.
+- a point that a warp takes out of the picture costs no equivariance. Colours are jittered as in the code,
+  by as much as we chose.
 - nothing for videos: the paper asks the points to follow the optical flow of Human3.6M, and there removes the
-  background first. `background` "removed" does that where the data know what differs from a still one.
-- presets other than "paper" are ours: half the resolution, small networks, narrower Gaussians.
+  background first. `background` "removed" does that where the data know what differs from a still one;
+  elsewhere many points settle in a ring on the background, as those of the code do.
+- presets other than "paper" are ours: half the resolution, small networks, narrower Gaussians. In whole
+  pictures a minute or two teaches points where an animal is, not which way it faces.
 """
 
 import math
