@@ -86,7 +86,7 @@ def test_predictions_without_boxes_say_so(run, labelled, tmp_path):
     assert "learned in labelled boxes and there are none here" in answer["frame"]
     with pytest.raises(RequestError, match="name pictures, folders or clips"):
         predict_to(run, [], tmp_path / "out.csv")
-    with pytest.raises(RequestError, match=r"ends in \.csv or \.json"):
+    with pytest.raises(RequestError, match=r"ends in \.csv, \.json or \.slp"):
         predict_to(run, pictures, tmp_path / "out.txt")
     (run / "view.npz").write_bytes(b"PK")
     with pytest.raises(BadWeights, match=r"view\.npz do not say how it looks"):
