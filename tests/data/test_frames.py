@@ -1,13 +1,15 @@
 """Frames: what stands out is found, followed, turned the right way round, and the choice is explained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from asterism.data.base import ImageSet
 from asterism.data.foreground import estimate_background, otsu
 from asterism.data.frames import Memory, find_frames
-from asterism.data.heading import chain
-from asterism.data.moments import clean, fit
+from asterism.data.heading import chain, find_heading
+from asterism.data.moments import Blobs, clean, fit
 from asterism.errors import RequestError
 from asterism.io.table import KeypointTable
 
@@ -226,6 +228,31 @@ def test_chain_agrees_with_enumeration():
         total += p
         plus += p * signs
     np.testing.assert_allclose(chain(evidence, stays), plus / total, rtol=1e-9)
+
+
+def test_a_hundred_wrong_hints_do_not_turn_an_axis_that_is_followed():
+    """Evidence that is wrong for a third of a clip: neighbours repeat each other, and no axis jumps."""
+    random = np.random.default_rng(0)
+    t = 300
+    angle = np.cumsum(random.normal(0, 0.05, t))
+    hint = np.where((np.arange(t) > 80) & (np.arange(t) < 180), -0.6, 0.6)  # the tail is tucked in
+    blobs = Blobs(
+        found=np.ones((t, 1), bool),
+        centre=np.full((t, 1, 2), 50.0),
+        long=np.full((t, 1), 10.0),
+        short=np.full((t, 1), 4.0),
+        angle=(angle[:, None] + np.pi / 2) % np.pi - np.pi / 2,  # known up to half a turn
+        skew=np.zeros((t, 1)),
+        thin=np.zeros((t, 1)),
+        crop=np.zeros((t, 1, 24, 24), np.float32),
+        border=np.zeros((t, 1), bool),
+        mass=np.ones((t, 1)),
+    )
+    way = np.sign(np.cos(blobs.angle[:, 0] - angle))
+    heading = find_heading(replace(blobs, thin=-(hint * way)[:, None]), in_time=True)
+    assert turn(heading.angle[:, 0], angle).max() < np.radians(1)
+    loose = find_heading(replace(blobs, thin=-(hint * way)[:, None]), in_time=False)
+    assert (turn(loose.angle[:, 0], angle) > np.radians(90)).mean() == pytest.approx(99 / t)
 
 
 def test_fit_finds_two_gaussians_and_leaves_dust_alone():

@@ -194,6 +194,30 @@ def test_what_moves_against_the_scene_is_found(handheld):
     np.testing.assert_array_equal(some.placed, frames.placed[[4, 8]])
 
 
+def test_a_camera_that_overtakes_the_animal_does_not_turn_it_round():
+    """It walks to the right and slides to the left across the picture; nothing but motion tells its front."""
+
+    class Overtaken(Handheld):
+        def __init__(self):
+            super().__init__(50)
+            steps = np.arange(50.0)
+            self.at = np.stack([110 + 1.0 * steps, 150 + 0 * steps], -1)
+            self.to = 0 * steps
+            self.maps = np.stack([shift(70 + 1.7 * s, 100) for s in steps])
+
+        def picture(self, index):
+            grey = seen(self.scene_, self.maps[index])
+            cx, cy = self.centre(index)
+            y, x = np.mgrid[:SIDE, :SIDE].astype(float)
+            grey[((x - cx) / 12) ** 2 + ((y - cy) / 5) ** 2 <= 1] = 5
+            return as_picture(grey, seed=index)
+
+    images = Overtaken()
+    frames = find_frames(images, "moments", objects=1)
+    assert np.ptp([images.centre(i)[0] for i in range(50)]) > 25
+    assert (np.abs(frames.angle) < np.radians(15)).mean() > 0.9
+
+
 def test_a_panning_world_has_frames():
     images = Unlabelled(open_data(PANNING))
     frames = find_frames(images)

@@ -168,7 +168,8 @@ def _joined(images: ImageSet, parts: list[tuple[Ground, Blobs]], memory: Memory)
     columns: dict[str, list[NDArray]] = {name: [] for name in ("image", "individual", "centre", "scale")}
     columns |= {name: [] for name in ("angle", "doubt", "found")}
     for ground, blobs in parts:
-        heading = find_heading(blobs, ground.scene.is_clip, memory.look)
+        across = ground.moved(blobs.centre)
+        heading = find_heading(blobs, ground.scene.is_clip, memory.look, across)
         look = heading.look if look is None else look
         t, n = blobs.found.shape
         round_ = np.median(blobs.short / np.maximum(blobs.long, 1e-9)) > _ROUND

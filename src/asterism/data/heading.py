@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from asterism.data.moments import CROP, Blobs
 
-_THIN, _SKEW, _SPEED, _LOOK = 2.0, 1.0, 1.0, 12.0  # log-odds per unit of each cue
-_TURN = 1e-3  # chance that the sign changes between two pictures whose axes agree
+_THIN, _SKEW, _SPEED, _LOOK = 1.0, 1.0, 2.0, 12.0  # log-odds per unit of each cue
+_TURN = 1e-6  # chance that the axis of an object by itself is followed the wrong way round from here on
+_MEET = 0.01  # the same where two objects touch: what belongs to whom is a guess there
+_NEAR = 2.0  # standard deviations of the long axis: objects nearer than this touch (ellipses end at 2 each)
+_CLEARLY = 0.1  # more of the way lies along the body
+_AXIS = 20.0  # degrees: standard deviation of the change of a round object's axis, less for a long one
 _ROUNDS = 5
 _WHOLE = 4.0  # log-odds that the whole set is right, per unit of the cues' mean
 _FEW = 8  # with fewer sightings than this the remembered look decides, otherwise the set's own
@@ -70,19 +75,54 @@ def _continuous(angle: NDArray, found: NDArray) -> NDArray:
     return out
 
 
-def _cues(blobs: Blobs, angle: NDArray, k: int, in_time: bool) -> NDArray:
-    """Log-odds that the front lies along `angle`, from shape and motion."""
+def _cues(blobs: Blobs, angle: NDArray, k: int, moved: list[NDArray]) -> NDArray:
+    """Log-odds that the front lies along `angle`, from shape and motion.
+
+    Of two motions (across the scene, across the picture) the first counts unless the second goes clearly
+    more along the body: animals walk along their axis, whatever the camera does.
+    """
     sign = np.sign(np.cos(angle - blobs.angle[:, k]))
     odds = -sign * (_THIN * blobs.thin[:, k] + _SKEW * np.clip(blobs.skew[:, k], -1, 1))
-    if in_time and len(angle) > 2:
-        moved = np.gradient(blobs.centre[:, k], axis=0)
-        ahead = moved[:, 0] * np.cos(angle) + moved[:, 1] * np.sin(angle)
+    along = [m[:, k, 0] * np.cos(angle) + m[:, k, 1] * np.sin(angle) for m in moved]
+    if along:
+        straight = [np.abs(a).sum() / max(np.hypot(*m[:, k].T).sum(), 1e-9) for a, m in zip(along, moved)]
+        ahead = along[int(straight[-1] > straight[0] + _CLEARLY)]
         odds = odds + _SPEED * np.clip(10 * ahead / np.maximum(blobs.long[:, k], 1e-9), -1, 1)
     return odds * blobs.found[:, k]
 
 
-def find_heading(blobs: Blobs, in_time: bool, look: NDArray[np.float32] | None = None) -> Heading:
-    """Front and doubt of every blob. `look` is the mean picture of an earlier set, when there is one.
+def _turns(blobs: Blobs, step: NDArray) -> NDArray[np.float64]:
+    """T-1 N: chance that an axis, followed by `step` radians to its nearest neighbour in time, was followed
+    the wrong way round. It takes a step of nearly a quarter turn, or another object in the way."""
+    thick = np.clip(blobs.short / np.maximum(blobs.long, 1e-9), 0, 1)
+    spread = np.maximum(_AXIS * np.maximum(thick[1:], thick[:-1]), 2.0)
+    lost = norm.sf((90 - np.degrees(np.abs(step))) / spread)
+    apart = np.linalg.norm(blobs.centre[:, :, None] - blobs.centre[:, None], axis=-1)  # T N N
+    reach = _NEAR * np.maximum(blobs.long[:, :, None], blobs.long[:, None])
+    meet = (apart < reach).sum(-1) > 1  # itself and another
+    return np.clip(np.maximum(lost, np.where(meet[1:] | meet[:-1], _MEET, _TURN)), _TURN, 0.5)
+
+
+def _newness(evidence: NDArray) -> float:
+    """How much of a picture's evidence its neighbour in time has not given already: (1 - r) / (1 + r).
+
+    r is the correlation of neighbours. So many of n correlated samples are as good as independent ones.
+    """
+    away = evidence - evidence.mean() if len(evidence) else evidence
+    power = float((away**2).sum())
+    r = float((away[1:] * away[:-1]).sum()) / power if power > 0 else 0.0
+    return (1 - r) / (1 + r) if 0 < r < 1 else 1.0
+
+
+def find_heading(
+    blobs: Blobs,
+    in_time: bool,
+    look: NDArray[np.float32] | None = None,
+    across_scene: NDArray[np.float64] | None = None,
+) -> Heading:
+    """Front and doubt of every blob. `look` is the mean picture of an earlier set, when there is one, and
+    `across_scene` (T N 2) how each moves against its scene from one picture to the next, along the picture's
+    axes, where the camera moves.
 
     The set finds its own look, starting from shape and motion. A remembered look turns the whole set when it
     is the same animal the other way round; an animal that looks otherwise does not follow it.
@@ -92,13 +132,16 @@ def find_heading(blobs: Blobs, in_time: bool, look: NDArray[np.float32] | None =
     stays = np.full((t - 1, n), 0.5)
     if in_time:
         angle = np.stack([_continuous(blobs.angle[:, k], blobs.found[:, k]) for k in range(n)], 1)
-        agree = np.abs(np.cos(np.diff(angle, axis=0)))
         both = blobs.found[1:] & blobs.found[:-1]
-        stays = np.where(both, 1 - _TURN - (0.5 - _TURN) * (1 - agree), 0.5)
+        stays = np.where(both, 1 - _turns(blobs, np.diff(angle, axis=0)), 0.5)
     against = np.cos(angle - blobs.angle) < 0  # the crops were cut along blobs.angle
     crop = np.where(against[..., None, None], turned(blobs.crop), blobs.crop)
     crop = crop / np.maximum(np.abs(crop).mean((-1, -2), keepdims=True), 1e-6)
-    shape = np.stack([_cues(blobs, angle[:, k], k, in_time) for k in range(n)], 1)
+    moved = [np.gradient(blobs.centre, axis=0)] if in_time and t > 2 else []
+    if moved and across_scene is not None:
+        moved.insert(0, across_scene)
+    shape = np.stack([_cues(blobs, angle[:, k], k, moved) for k in range(n)], 1)
+    new = np.array([_newness(shape[blobs.found[:, k], k]) if in_time else 1.0 for k in range(n)])
 
     remembered, known = look, look if int(blobs.found.sum()) < _FEW else None
     own = known
@@ -107,7 +150,7 @@ def find_heading(blobs: Blobs, in_time: bool, look: NDArray[np.float32] | None =
         odds = shape if known is None else np.zeros_like(shape)
         if own is not None:
             odds = odds + _LOOK * looks_right(crop, own) * blobs.found
-        right = np.stack([chain(odds[:, k], stays[:, k]) for k in range(n)], 1)
+        right = np.stack([chain(new[k] * odds[:, k], stays[:, k]) for k in range(n)], 1)
         if known is None:
             p = (right * blobs.found)[..., None, None]
             q = ((1 - right) * blobs.found)[..., None, None]

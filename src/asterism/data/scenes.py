@@ -9,7 +9,7 @@ from asterism.data.base import ImageSet, Picture
 from asterism.data.foreground import MOST_NOISE, Background, background_of, median_of, samples_of
 from asterism.data.ghosts import without_ghosts
 from asterism.data.moments import count_objects
-from asterism.data.registration import wander
+from asterism.data.registration import applied, wander
 from asterism.data.stabilise import behind, hold
 
 MOST = 0.35  # of the picture: more foreground than this is a moving camera or a change of scene
@@ -77,6 +77,17 @@ class Ground:
         """The background of picture `t` of the scene."""
         still = self.backgrounds[int(self.which[t])]
         return still if self.placed is None else behind(still, self.placed[t], picture)
+
+    def moved(self, centre: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """How points T N 2 move against the scene from picture to picture, in the picture's pixels and along
+        its axes; None where the camera stands still."""
+        if self.placed is None or not self.moves:
+            return None
+        steps = np.diff(centre, axis=0)  # across the picture, where the scene goes on in another panorama
+        for t in np.flatnonzero(np.diff(self.which) == 0).tolist():
+            this_from_later = np.linalg.inv(self.placed[t]) @ self.placed[t + 1]
+            steps[t] = applied(this_from_later, centre[t + 1]) - centre[t]
+        return (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
 
 
 def ground_of(scene: Scene, remembered: Picture | None = None) -> Ground | None:
