@@ -15,15 +15,14 @@ from asterism.data.sources import open_data
 from asterism.data.subset import Unlabelled
 from asterism.data.tables import take_pictures
 from asterism.engine import attached, weights
-from asterism.engine.attach import _backwards, attach, shown_by
-from asterism.engine.choice import choose, folds, is_better
+from asterism.engine.attach import _backwards, attach, learn, shown_by
+from asterism.engine.choice import challenged, choose, folds, is_better
 from asterism.engine.evaluate import evaluate_run
 from asterism.engine.fewshot import (
     LINEAR,
     Length,
     Shown,
     held_out,
-    judge_refiners,
     read_frame,
     read_head,
     read_turning,
@@ -230,6 +229,16 @@ def test_a_point_labelled_once_is_judged_by_the_others():
     assert choose(errors).taken == ("head", "head")
 
 
+def test_a_way_with_less_to_learn_from_is_compared_on_its_own_pictures():
+    """On all pictures but a few the head is better, on half of them it is worse."""
+    unit = np.random.default_rng(0).random((10, 2)) + 9
+    choice = choose({"frame": unit, "head": unit - 5})
+    same = {"frame": unit + 3, "head": unit - 1}
+    assert challenged(choice, "detector", unit - 3, same).taken == ("detector", "detector")
+    assert challenged(choice, "detector", unit, same).taken == ("head", "head")
+    np.testing.assert_array_equal(challenged(choice, "detector", unit - 3, same).error, unit - 3)
+
+
 def test_folds_keep_a_picture_together():
     image = np.repeat(np.arange(7), 2)
     parts = folds(image, 5, 0)
@@ -358,11 +367,9 @@ def test_a_refiner_finds_what_the_points_cannot_tell(dotted):
     shown = shown_by(method, look_at(labelled, view, np.arange(30)), view)
     shown = replace(shown, points=np.roll(shown.points, 1, axis=0))
     length = Length(minutes=None, steps=150, seed=0, device="cpu")
-    errors = {**ways_of(shown)}
-    answers = judge_refiners(shown, length)
-    errors["detector"] = shown.distance(answers.xy, answers.known)
-    assert choose(errors).taken == ("detector",)
-    assert errors["detector"].mean() < 0.7 * errors["frame"].mean()
+    learned = learn(shown, length)
+    assert learned.choice.taken == ("detector",) and learned.refiner is not None
+    assert learned.choice.error.mean() < 0.7 * learned.choice.known["frame"].mean()
 
 
 # --------------------------------------------------------------------------------------------- a run like any

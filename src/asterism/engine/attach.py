@@ -14,12 +14,13 @@ from asterism.data.crops import Crops, frames_of
 from asterism.data.sources import open_data
 from asterism.engine.attached import NAME, Attached, AttachedConfig, flattened
 from asterism.engine.bars import Progress, bar
-from asterism.engine.choice import Choice, choose
+from asterism.engine.choice import Choice, challenged, choose
 from asterism.engine.expected import report_of
 from asterism.engine.fewshot import (
     KEPT,
     LEAST,
     LINEAR,
+    PARTS,
     Answers,
     Length,
     Shown,
@@ -104,9 +105,12 @@ def learn(shown: Shown, length: Length, progress: Progress | None = None) -> Lea
 
     every = np.ones(len(shown.xy), bool)
     ways = {name: held_out(read, shown, every, length.seed) for name, read in LINEAR.items()}
-    if (length.steps or length.minutes) and len(np.unique(shown.image)) >= LEAST:
-        ways["detector"] = judge_refiners(shown, length, part(0.0, 1 - KEPT))
     choice = choose({name: shown.distance(way.xy, way.known) for name, way in ways.items()})
+    if (length.steps or length.minutes) and len(np.unique(shown.image)) >= LEAST:
+        ways["detector"] = seen = judge_refiners(shown, length, part(0.0, 1 - KEPT))
+        halves = {n: held_out(read, shown, every, length.seed, PARTS) for n, read in LINEAR.items()}
+        same = {n: shown.distance(way.xy, way.known) for n, way in halves.items()}
+        choice = challenged(choice, "detector", shown.distance(seen.xy, seen.known), same)
     refiner = None
     if "detector" in choice.taken:
         refiner = learn_refiner(shown, shown.teaches, length.part(KEPT), part(1 - KEPT, KEPT))

@@ -40,6 +40,26 @@ def choose(errors: Mapping[str, Float[np.ndarray, "N K"]]) -> Choice:
     return Choice(taken=tuple(names[i] for i in taken), error=best, known=errors)
 
 
+def challenged(
+    choice: Choice,
+    name: str,
+    error: Float[np.ndarray, "N K"],
+    same: Mapping[str, Float[np.ndarray, "N K"]],
+) -> Choice:
+    """The choice when one more way `name` is known, whose errors come from fewer folds.
+
+    It is compared with the errors `same` of the ways taken so far on its own folds: then all of them have
+    learned from the same pictures.
+    """
+    taken = np.stack([same[way][:, k] for k, way in enumerate(choice.taken)], axis=1)
+    better = is_better(error, taken, next(iter(same.values())))
+    return Choice(
+        taken=tuple(name if b else way for b, way in zip(better, choice.taken)),
+        error=np.where(better, error, choice.error),
+        known={**choice.known, name: error},
+    )
+
+
 def is_better(
     new: Float[np.ndarray, "N K"], old: Float[np.ndarray, "N K"], unit: Float[np.ndarray, "N K"]
 ) -> Bool[np.ndarray, " K"]:

@@ -139,10 +139,10 @@ def read_turning(shown: Shown, rows: NDArray[np.bool_]) -> LinearHead:
 LINEAR: dict[str, Read] = {"frame": read_frame, "head": read_head, "turning": read_turning}
 
 
-def held_out(read: Read, shown: Shown, rows: NDArray[np.bool_], seed: int) -> Answers:
+def held_out(read: Read, shown: Shown, rows: NDArray[np.bool_], seed: int, parts: int = FOLDS) -> Answers:
     """Answers for `rows` by heads that have not seen their pictures; other rows are not known."""
     xy, known = np.zeros(shown.xy.shape), np.zeros(shown.labelled.shape, bool)
-    for held in folds(shown.image, FOLDS, seed):
+    for held in folds(shown.image, parts, seed):
         learn, ask = rows & ~held & shown.teaches, rows & held
         if not learn.any() or not ask.any():
             continue
