@@ -215,8 +215,16 @@ def test_five_labels_are_no_worse_than_the_frame():
 def test_a_tie_goes_to_the_simpler():
     error = np.random.default_rng(0).random((10, 3))
     assert choose({"frame": error, "head": error.copy()}).taken == ("frame",) * 3
-    assert not is_better(error, error, error).any()
-    assert is_better(error - 0.5, error, error).all()
+    assert not is_better(error, error).any()
+    assert is_better(error + 1, error + 2).all()
+
+
+def test_two_still_points_do_not_speak_for_the_others():
+    """A detector that reads to two pixels is bad for what never moves and good for what does."""
+    random = np.random.default_rng(0)
+    old = np.abs(random.normal([1, 1, 30, 30, 30, 30], [0.3, 0.3, 9, 9, 9, 9], (10, 6)))
+    new = np.abs(random.normal([4, 4, 15, 15, 15, 15], [1, 1, 5, 5, 5, 5], (10, 6)))
+    assert is_better(new, old).tolist() == [False, False, True, True, True, True]
 
 
 def test_a_point_labelled_once_is_judged_by_the_others():

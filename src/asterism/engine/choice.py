@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 # Chosen on generated animals and a real mouse. A whole standard error costs, at 5 to 20 pictures, a tenth of
 # what heads gain, because the heads are drawn to the simple answer already (attach.read_head).
 BIAS = 0.5  # standard errors by which the less simple way must be better
-LEAST_GAIN = 0.03  # of the simplest way's error: what is less is not worth being less simple
-POOL = 10.0  # pictures that all points together count for beside those of one point
+LEAST_GAIN = 0.03  # of a point's error: what is less is not worth being less simple
+POOL = 10.0  # pictures, at most, that all points together count for beside those of one point
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def choose(errors: Mapping[str, Float[np.ndarray, "N K"]]) -> Choice:
     names = list(errors)
     best, taken = errors[names[0]], np.zeros(errors[names[0]].shape[1], np.int64)
     for i, name in enumerate(names[1:], 1):
-        better = is_better(errors[name], best, errors[names[0]])
+        better = is_better(errors[name], best)
         best = np.where(better, errors[name], best)
         taken[better] = i
     return Choice(taken=tuple(names[i] for i in taken), error=best, known=errors)
@@ -52,7 +52,7 @@ def challenged(
     learned from the same pictures.
     """
     taken = np.stack([same[way][:, k] for k, way in enumerate(choice.taken)], axis=1)
-    better = is_better(error, taken, next(iter(same.values())))
+    better = is_better(error, taken)
     return Choice(
         taken=tuple(name if b else way for b, way in zip(better, choice.taken)),
         error=np.where(better, error, choice.error),
@@ -60,26 +60,30 @@ def challenged(
     )
 
 
-def is_better(
-    new: Float[np.ndarray, "N K"], old: Float[np.ndarray, "N K"], unit: Float[np.ndarray, "N K"]
-) -> Bool[np.ndarray, " K"]:
-    """Points at which `new` is better than `old`, in units of each point's mean `unit`."""
-    each = _mean(unit, 0)
-    each = np.where(np.isfinite(each) & (each > 0), each, 1.0)
-    gain = (new - old) / each
+def is_better(new: Float[np.ndarray, "N K"], old: Float[np.ndarray, "N K"]) -> Bool[np.ndarray, " K"]:
+    """Points at which `new` is better than `old`.
+
+    Gains are relative to the middle of the two errors of a point. Those of all points are drawn towards
+    their mean, the more so the less they differ among each other beyond chance (DerSimonian and Laird,
+    Meta-analysis in clinical trials, 1986).
+    """
+    middle = (_mean(new, 0) + _mean(old, 0)) / 2
+    gain = (new - old) / np.where(np.isfinite(middle) & (middle > 0), middle, 1.0)
     per_picture = _mean(gain, 1)
     per_picture = per_picture[np.isfinite(per_picture)]
     if len(per_picture) < 2:
         return np.zeros(gain.shape[1], bool)
     run, run_error = per_picture.mean(), per_picture.std(ddof=1) / np.sqrt(len(per_picture))
-    count = np.isfinite(gain).sum(0)
-    own, variance = np.nan_to_num(_mean(gain, 0)), _variance(gain)
+    count, own, variance = np.isfinite(gain).sum(0), _mean(gain, 0), _variance(gain)
     usual = np.nanmean(variance) if np.isfinite(variance).any() else 0.0
-    total = count + POOL
-    middle = (count * own + POOL * run) / total
-    spread = (count * np.where(np.isfinite(variance), variance, usual) + POOL * usual) / total
-    doubt = np.sqrt(spread / total + (POOL / total * run_error) ** 2)
-    return middle + BIAS * doubt < -LEAST_GAIN
+    seen = count > 1
+    between = np.var(own[seen], ddof=1) - (usual / count[seen]).mean() if seen.sum() > 1 else 0.0
+    pool = min(POOL, usual / between) if between > 0 else POOL
+    total = count + pool
+    drawn = (count * np.nan_to_num(own) + pool * run) / total
+    spread = (count * np.where(np.isfinite(variance), variance, usual) + pool * usual) / total
+    doubt = np.sqrt(spread / total + (pool / total * run_error) ** 2)
+    return drawn + BIAS * doubt < -LEAST_GAIN
 
 
 def folds(image: Int[np.ndarray, " N"], most: int, seed: int) -> list[NDArray[np.bool_]]:
