@@ -164,3 +164,13 @@ def test_a_moving_camera_shows_the_network_no_change():
     assert seen.change is None
     assert change.shape == (16, 1, SIDE, SIDE)
     assert float(change.amax()) > 0.3
+
+
+def test_coverage_is_the_mean_distance_to_the_nearest_point():
+    method = fresh()
+    change = torch.zeros(1, 1, SIDE, SIDE)
+    change[..., 8:10, 8:10] = change[..., 20:22, 8:10] = 1.0  # one cell each, at (8.5, 8.5) and (8.5, 20.5)
+    at = torch.tensor([[[8.5, 8.5], [8.5, 24.5]]])
+    assert float(method._uncovered(at, change)) == pytest.approx((0 + 4) / 2 / method.unit, abs=1e-6)
+    assert float(method._uncovered(at, torch.zeros_like(change))) == 0
+    assert float(method._uncovered(at, 0.1 * change)) == 0  # dust: under a quarter of the usual peak
