@@ -81,6 +81,20 @@ class LabelledImages(Images):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class LabelledPeople(Images):
+    """Whole pictures with the points, in NETWORK pixels, of everybody in them; P rows, padded.
+
+    `counts` is the weight W(p) of each pixel in the loss: 0 where somebody stands whom nobody labelled.
+    """
+
+    xy: Float[Tensor, "B P K 2"]
+    labelled: Bool[Tensor, "B P K"]
+    visible: Bool[Tensor, "B P K"]
+    valid: Bool[Tensor, "B P"]
+    counts: Float[Tensor, "B 1 H W"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Clips(Struct):
     """T frames of one object in time order, all cut out at the same size."""
 
@@ -128,7 +142,10 @@ class Keypoints2D(Struct):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class People2D(Struct):
-    """P people (or animals) per image, padded; rows that are real have `valid` True."""
+    """P people (or animals) per image in SOURCE pixels, padded; rows that are real have `valid` True.
+
+    A point that was not found has score 0.
+    """
 
     xy: Float[Tensor, "B P K 2"]
     score: Float[Tensor, "B P K"]
