@@ -125,7 +125,7 @@ def test_what_draws_nothing_is_moved_to_the_residual():
         useless = int(method.usefulness(images, images.change).argmin())
     before = method.start.clone()
     method.hold.zero_()
-    words = method.recycle(clips, 0.3)
+    words = method.recycle(clips, 0.28)
     assert "drew nothing" in words
     assert (method.hold > 0).nonzero()[:, 0].tolist() == [useless]
     changed = (method.start != before).any(-1).nonzero()[:, 0].tolist()

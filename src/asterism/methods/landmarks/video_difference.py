@@ -72,8 +72,9 @@ class VideoDifferenceConfig:
     presence: float = 0.02  # price of a point that is present
     gain: float = 2.0  # of a change before it saturates: dim parts then count like bright ones
     candidates: int = 2  # per point
-    select_at: float = 0.5  # of the training: the useful candidates are kept
     seed_until: float = 0.25  # of the training: the starting places are forgotten
+    select_at: float = 0.3  # of the training: the useful candidates are kept
+    move_until: float = 0.5  # of the training: a candidate that draws nothing starts anew
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
 
     # On a CPU many small batches beat few large ones: after one minute on creatures the term
     # `reconstruction` is .76 with 8 pictures, .86 with 16, .94 with 32.
-    recipes: ClassVar = {"small": replace(recipe, batch_size=8), "whole": replace(recipe, batch_size=8)}
+    _quick = replace(recipe, batch_size=8, lr=4e-3)
+    recipes: ClassVar = {"small": _quick, "whole": _quick}
 
     # Buffers, so that they are saved and move with the weights.
     chosen: Tensor  # K: the candidates that are the keypoints
@@ -275,7 +277,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
             self.hold.zero_()
             if progress >= c.select_at and int(self.active.sum()) > c.n_keypoints:
                 return self._select(seen, change)
-            return self._move_useless(seen, change) if progress < 0.8 * c.select_at else ""
+            return self._move_useless(seen, change) if progress < c.move_until else ""
 
     def usefulness(self, seen: Images, change: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "N"]:
         """How much the drawing's error rises when a candidate does not draw, as a fraction."""
@@ -299,7 +301,7 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
 
     def _move_useless(self, seen: Images, change: Tensor) -> str:
         """One dead candidate a time: its channel starts anew, held where the residual is largest."""
-        rise = self.usefulness(seen, change)
+        rise = torch.where(self.active > 0, self.usefulness(seen, change), torch.inf)
         worst = int(rise.argmin())
         if rise[worst] > 1e-3:
             return ""
