@@ -1,14 +1,29 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from asterism.data.crops import cut
+from asterism.errors import RequestError
 from asterism.geometry import affine
-from asterism.geometry.coords import xy_from_uv
-from asterism.ops.heatmap import Dark, Gaussian, QuarterOffset, SoftArgmax, Udp, gaussian_maps, soft_argmax
+from asterism.geometry.coords import pixel_grid, xy_from_uv
+from asterism.ops import heatmap
+from asterism.ops.heatmap import (
+    Dark,
+    Gaussian,
+    QuarterOffset,
+    Rounded,
+    SoftArgmax,
+    Udp,
+    codec_named,
+    gaussian_maps,
+    soft_argmax,
+)
+from asterism.types import Frames
 
 F64 = torch.float64
-CODECS = [Gaussian, QuarterOffset, Dark, Udp, SoftArgmax]
+CODECS = [Gaussian, QuarterOffset, Dark, Udp, SoftArgmax, Rounded]
 
 
 def points(b, k, size, stride, margin=0.0):
@@ -133,3 +148,44 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda l: soft_argmax(l, 0.7, 4), (logits,))
     xy = points(2, 2, (5, 4), 4).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda p: gaussian_maps(p, (5, 4), 4, 1.5), (xy,))
+
+
+@pytest.mark.parametrize("codec", [Dark, Udp, SoftArgmax])
+@pytest.mark.parametrize("scale, angle", [(48.0, 0.0), (70.0, 0.6), (96.0, -2.0)])
+def test_what_is_seen_in_a_crop_comes_back_to_the_source(codec, scale, angle):
+    """A dot in a picture; a perfect network sees its centre of mass in the crop's own pixels."""
+    truth = torch.tensor([103.3, 88.7], dtype=F64)
+    grid = pixel_grid((180, 200), like=truth)
+    dot = (-(grid - truth).square().sum(-1) / (2 * 5.0**2)).exp()
+    picture = (255 * dot).round().to(torch.uint8)[..., None].expand(180, 200, 3).numpy()
+    frames = Frames(
+        centre=torch.tensor([[95.0, 80.5]], dtype=F64),
+        scale=torch.tensor([scale], dtype=F64),
+        angle=torch.tensor([angle], dtype=F64),
+        doubt=torch.zeros(1, dtype=F64),
+    )
+    size = (128, 96)
+    batch = cut(np.ascontiguousarray(picture), affine.source_from_crop(frames, size), size)
+    seen = batch.image[:, :1].double()  # 1 1 H W
+    mass = seen[..., None] * pixel_grid(size, like=truth)
+    xy = mass.sum((2, 3)) / seen.sum((2, 3))[..., None]  # 1 1 2
+    codec = codec(4, 2.0)
+    found = codec.decode(codec.encode(xy.float(), (32, 24)), batch.to_source)
+    assert (found.xy[0, 0] - truth).norm() < 0.05
+
+
+def test_rounded_targets_lie_on_the_nearest_cell_and_are_read_by_the_stride():
+    codec = Rounded(4, 2.0)
+    xy = torch.tensor([[[21.9, 14.0], [22.0, 13.9], [20.0, 12.0]]])
+    maps = codec.encode(xy, (8, 10))
+    tops = [divmod(int(m.argmax()), 10)[::-1] for m in maps[0]]
+    assert tops == [(5, 4), (6, 3), (5, 3)]
+    found = codec.decode(maps, affine.identity(1, like=maps))
+    torch.testing.assert_close(found.xy[0], torch.tensor([[20.0, 16.0], [24.0, 12.0], [20.0, 12.0]]))
+
+
+def test_codecs_are_named_and_others_refused():
+    assert codec_named("udp", 4, 1.5) == Udp(4, 1.5)
+    assert {codec_named(name, 4, 2) for name in heatmap.CODECS} == {codec(4, 2) for codec in CODECS}
+    with pytest.raises(RequestError, match="codec: 'Dark' is unknown; wanted one of argmax, quarter-offset"):
+        codec_named("Dark", 4, 2)

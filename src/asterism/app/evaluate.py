@@ -27,6 +27,7 @@ class Args:
     ] = "strict"
     """for runs without labels: strict (intercept, cross-validation, intervals), a paper's rule, or all"""
     all: bool = False  # every picture, also those it was trained on; for runs with labels
+    flip: bool = False  # look at the mirrored pictures, too; for runs with labels and heatmaps
     device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     json: bool = False  # print one JSON object
 
@@ -35,7 +36,14 @@ def run(args: Args) -> int:
     folder = checks.existing_run(args.run)
     from asterism.engine.evaluate import evaluate_run
 
-    answer = evaluate_run(folder, args.data, protocol=args.protocol, everything=args.all, device=args.device)
+    answer = evaluate_run(
+        folder,
+        args.data,
+        protocol=args.protocol,
+        everything=args.all,
+        device=args.device,
+        flip=args.flip,
+    )
     if args.json:
         print(show.as_json(answer))
     elif "audit" in answer:

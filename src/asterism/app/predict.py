@@ -25,6 +25,7 @@ class Args:
     format: Literal["csv", "coco", "deeplabcut", "sleap", "sleap-csv"] | None = (
         None  # what to write, where the ending is not enough
     )
+    flip: bool = False  # look at the mirrored pictures, too: twice the time, for detectors with heatmaps
     device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     json: bool = False  # print one JSON object in the end
 
@@ -38,7 +39,7 @@ def run(args: Args) -> int:
         checks.new_folder("--draw", args.draw)
     from asterism.engine.predict import predict_to
 
-    wanted = {"format": args.format, "device": args.device}
+    wanted = {"format": args.format, "device": args.device, "flip": args.flip}
     if args.draw is None:
         answer = predict_to(folder, args.input, args.output, **wanted)
     else:

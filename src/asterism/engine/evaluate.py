@@ -14,6 +14,7 @@ from asterism.data.sources import open_data
 from asterism.data.splits import split
 from asterism.engine.alive import health_of
 from asterism.engine.audit import audit_points, check_protocol
+from asterism.engine.flipped import flipped
 from asterism.engine.ground import found, ground_of, labels_in_frames, points_in_frames
 from asterism.engine.labels import with_labels_of
 from asterism.engine.lesson import labelled_pictures
@@ -35,6 +36,7 @@ def evaluate_run(
     protocol: str = "strict",
     everything: bool = False,
     device: str = "auto",
+    flip: bool = False,
 ) -> dict[str, Any]:
     """Errors of run/best on labelled data, by default on the pictures of its own data that were kept back.
 
@@ -42,13 +44,16 @@ def evaluate_run(
     without labels by metrics.landmarks, beside the mean shape, an untrained network and the crop's own axes,
     and by the scores that need no labels (`health`). `rotated` repeats it on whole pictures turned by random
     angles. Another `protocol` than strict, or "all", tells what the same points are worth
-    under papers' rules (engine.audit). `everything` tests a detector on all pictures. Raises RequestError
-    where there are no labels, or those of other points.
+    under papers' rules (engine.audit). `everything` tests a detector on all pictures, `flip` with the flip
+    test. Raises RequestError where there are no labels, or those of other points.
     """
     check_protocol(protocol)
     info = Run(run).info()
     view = read_view(Run(run))
     method, skeleton = load_weights(run / "best")
+    name = method.name
+    if flip:
+        method = flipped(method, skeleton)
     path = data or info["data"]["path"]
     images = open_data(path)
     if data is None:
@@ -58,7 +63,7 @@ def evaluate_run(
             f"{path}: has no labels to measure against; give labelled data: evaluate {run} DATA"
         )
     train, test, warnings = _pictures(info, images, everything)
-    about = {"run": str(run), "data": path, "method": method.name, "test_pictures": len(test)}
+    about = {"run": str(run), "data": path, "method": name, "test_pictures": len(test)}
     frames = frames_for(images, view)
     look = look_at(images, view, test, frames)
     if look.frames.kind != view.kind:

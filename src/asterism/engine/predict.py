@@ -19,6 +19,7 @@ from asterism.data.gathered import pictures as pictures_of
 from asterism.data.sources import open_data
 from asterism.data.tables import joined
 from asterism.engine.bars import Progress, bar
+from asterism.engine.flipped import flipped
 from asterism.engine.runs import Run
 from asterism.engine.team import pick_device
 from asterism.engine.view import frames_for, read_view
@@ -183,11 +184,13 @@ def predict_to(
     format: str | None = None,
     draw: Draw | None = None,
     device: str = "auto",
+    flip: bool = False,
 ) -> dict[str, Any]:
     """Keypoints of all inputs (pictures, folders, clips, label files) into one file; returns its numbers.
 
     The ending of `output` chooses the format unless `format` names one; it is written wholly, in the end.
-    `not_found` counts the rows in which no object stood out: their points are left empty.
+    `not_found` counts the rows in which no object stood out: their points are left empty. `flip` looks at the
+    mirrored pictures, too (engine.flipped).
     Raises RequestError before any work when an input or the output cannot be.
     """
     check_format(output, format)
@@ -195,6 +198,8 @@ def predict_to(
     method, skeleton = load_weights(run / "best")
     if skeleton is None:
         raise RequestError(f"{run}: its weights do not say what the points are called; train it again")
+    if flip:
+        method = flipped(method, skeleton)
     began = time.monotonic()
     tables, looks, lost = [], [], 0
     for images in _sets(inputs):

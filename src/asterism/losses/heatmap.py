@@ -4,8 +4,31 @@ Maps of points that are not labelled are selected away before anything is comput
 neither the cost nor the gradient. Without any labelled point the cost is 0, and so is its gradient.
 """
 
+import math
+
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from asterism.ops.heatmap import Codec, SoftArgmax, gaussian_maps
+
+
+def against_points(
+    codec: Codec,
+    maps: Float[Tensor, "B K h w"],
+    xy: Float[Tensor, "B K 2"],
+    labelled: Bool[Tensor, "B K"],
+    balance: int | float = 0.0,
+) -> Float[Tensor, ""]:
+    """Cost of maps that `codec` will read, where the points are `xy` in network pixels.
+
+    `squared` over pi sigma^2, the energy of the codec's Gaussian: empty maps cost 1 whatever their size. Maps
+    of SoftArgmax are logits of a distribution: their cost is `cross_entropy`, without `balance`.
+    """
+    size = (maps.shape[-2], maps.shape[-1])
+    if isinstance(codec, SoftArgmax):
+        target = gaussian_maps(xy, size, codec.stride, codec.sigma)
+        return cross_entropy(codec.beta * maps, target, labelled)
+    return squared(maps, codec.encode(xy, size), labelled, balance) / (math.pi * codec.sigma**2)
 
 
 def squared(

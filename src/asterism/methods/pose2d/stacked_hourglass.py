@@ -11,11 +11,12 @@ https://arxiv.org/abs/1603.06937.
     section 3.2, figure 4: residual module  -> nets.hourglass.Residual
     section 3.3, figure 4: stack, feedback  -> nets.hourglass.StackedHourglass
     section 3.3: intermediate supervision   -> loss: one term per stack
-    section 3.4: mean squared error against a Gaussian of 1 cell -> _codec, loss
+    section 3.4: mean squared error against a Gaussian of 1 cell -> codec, loss
 
 Departs from the paper:
 - targets are not rounded to cells, and the decoder is DARK's (Zhang et al., CVPR 2020) instead of a quarter
-  of a cell towards the higher neighbour: on perfect maps 0.001 pixels of error instead of 1.5.
+  of a cell towards the higher neighbour: on perfect maps 0.001 pixels of error instead of 1.5. `codec` names
+  another one of ops.heatmap.
 - the cost of a map is its squared error over pi sigma^2, the energy of the target, so that a map of zeros
   costs 1 whatever the size; the authors take the mean over cells. `balance` is not in the paper (0 there):
   in the first hundreds of steps, on a CPU all of them, plain squared error learns little but to be zero.
@@ -26,18 +27,17 @@ Departs from the paper:
   its test-time flip and its second pass at other scales are left out.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from asterism.losses.heatmap import squared
+from asterism.losses.heatmap import against_points
 from asterism.methods.base import Trainable
 from asterism.nets.hourglass import STRIDE
 from asterism.nets.hourglass import StackedHourglass as Network
-from asterism.ops.heatmap import Dark
+from asterism.ops.heatmap import codec_named
 from asterism.types import Augment, Images, Keypoints2D, LabelledImages, Recipe
 
 Raw = list[Float[Tensor, "B K h w"]]  # the maps of every stack
@@ -54,6 +54,7 @@ class StackedHourglassConfig:
     depth: int = 4  # halvings inside an hourglass: 64 cells to 4
     sigma: float = 1.0  # cells
     balance: float = 0.0  # how many times more a cell counts at the target's peak
+    codec: str = "dark"  # of ops.heatmap.CODECS
 
 
 class StackedHourglass(Trainable[Images, Raw, Keypoints2D]):
@@ -102,20 +103,20 @@ class StackedHourglass(Trainable[Images, Raw, Keypoints2D]):
         self.net = Network(
             config.n_keypoints, n_stacks=config.n_stacks, width=config.width, depth=config.depth
         )
-        self.codec = Dark(STRIDE, config.sigma)
+        self.codec = codec_named(config.codec, STRIDE, config.sigma)
 
     def forward(self, batch: Images) -> Raw:
         return self.net(batch.image)
 
+    def maps_of(self, raw: Raw) -> Float[Tensor, "B K h w"]:
+        """What is decoded: the maps of the last stack."""
+        return raw[-1]
+
     def decode(self, raw: Raw, batch: Images) -> Keypoints2D:
-        """DARK on the last stack's maps; the score is the highest cell."""
-        return self.codec.decode(raw[-1], batch.to_source)
+        """The codec on the last stack's maps; the score is the highest cell."""
+        return self.codec.decode(self.maps_of(raw), batch.to_source)
 
     def loss(self, batch: LabelledImages) -> dict[str, Tensor]:
-        raw = self.forward(batch)
-        target = self.codec.encode(batch.xy, (raw[0].shape[2], raw[0].shape[3]))
-        energy = math.pi * self.config.sigma**2  # of a Gaussian: the sum of its squares
-        return {
-            f"stack {i}": squared(maps, target, batch.labelled, self.config.balance) / energy
-            for i, maps in enumerate(raw, start=1)
-        }
+        maps_by_stack = enumerate(self.forward(batch), start=1)
+        given = (batch.xy, batch.labelled, self.config.balance)
+        return {f"stack {i}": against_points(self.codec, maps, *given) for i, maps in maps_by_stack}
