@@ -1,10 +1,14 @@
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
 
+from asterism.engine.evaluate import evaluate_run
 from asterism.engine.flipped import flipped
+from asterism.engine.predict import predict_to
+from asterism.engine.train import train_on
 from asterism.errors import RequestError
 from asterism.geometry import affine
 from asterism.methods.base import Method
@@ -99,3 +103,20 @@ def test_what_has_no_maps_or_no_swap_is_refused(dot):
         flipped(Sight(SightConfig()), Skeleton(names=("a", "b", "c")))
     with pytest.raises(RequestError, match="does not say"):
         flipped(Sight(SightConfig()), None)
+
+
+def test_predict_and_evaluate_with_the_flip_test(labelled, tmp_path):
+    with_sides = Path(labelled).with_name("sides.json")
+    text = Path(labelled).read_text(encoding="utf-8")
+    with_sides.write_text(text.replace('"bright"', '"left_dot"').replace('"dim"', '"right_dot"'), "utf-8")
+    run, plain = tmp_path / "run", tmp_path / "plain"
+    train_on(str(with_sides), "hrnet", run, preset="tiny", steps=1, device="cpu")
+    once, twice = (evaluate_run(run, device="cpu", flip=flip) for flip in (False, True))
+    assert once["method"] == twice["method"] == "hrnet"
+    assert once["mean_px"] != twice["mean_px"]
+    told = predict_to(run, [str(with_sides)], tmp_path / "points.csv", device="cpu", flip=True)
+    assert told["rows"] == told["pictures"] == 20
+    train_on(labelled, "hrnet", plain, preset="tiny", steps=1, device="cpu")
+    with pytest.raises(RequestError, match="left and right"):
+        predict_to(plain, [labelled], tmp_path / "other.csv", device="cpu", flip=True)
+    assert not (tmp_path / "other.csv").exists()
