@@ -41,6 +41,7 @@ from asterism.engine.train import train
 from asterism.engine.view import View, frames_for, read_view
 from asterism.engine.weights import load_weights
 from asterism.io.images import write_image
+from asterism.io.keypoints import read_keypoints
 from asterism.methods.base import Method
 from asterism.viz.plot import Curve, chart
 
@@ -90,7 +91,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     out: dict[str, Any] = {"method": method.name, "frame": view.kind, "discover_minutes": args.discover}
     images = open_data(subject.labels or subject.clip)
     if subject.labels is None:
-        merge("landmark_labels", name, out | {"spread": spread_in_clip(method, view, images)}, [0])
+        merge("landmark_labels", name, out | {"spread": spread_in_clip(run, view, images)}, [0])
         return
     ground = ground_of(method, view, images)
     out |= {"pictures": len(np.unique(ground.shown.image)), "attach_minutes": args.minutes}
@@ -242,15 +243,17 @@ def spread_by_labels(method: Method, view: View, look: Looked) -> dict[str, Any]
     return out | {"body": "rigid fit of the labelled points", "beside_a_label": follows.round(2).tolist()}
 
 
-def spread_in_clip(method: Method, view: View, images: ImageSet) -> dict[str, Any]:
-    """The same without labels: the body's frame is the one that the run found. One object at a time."""
-    frames = frames_for(images, view)
-    frames = frames.rows(frames.found)
+def spread_in_clip(run: Path, view: View, images: ImageSet) -> dict[str, Any]:
+    """The same without labels, of what the run found: the body's frame is the one it looked at."""
+    frames, table = frames_for(images, view), read_keypoints(run / "keypoints.csv")
     image, body = [], []
     for who in np.unique(frames.individual):
-        mine = frames.rows(frames.individual == who)
+        mine = frames.rows(frames.found & (frames.individual == who))
+        own = np.flatnonzero((table.individual == who) & table.labelled.all(1))
+        row_of = {int(table.image[row]): row for row in own}
+        mine = mine.rows(np.isin(mine.image, list(row_of)))
+        points = table.xy[[row_of[int(index)] for index in mine.image]]
         look = Looked(images=images, frames=mine, labels=None, names=())  # type: ignore[arg-type]
-        points = found(method, [look], view.size, "cpu")
         image.append(_stray(points))
         body.append(_stray(in_frame(points, [look])))
     return _compared(np.mean(image, 0), np.mean(body, 0)) | {"body": "moments of what moves"}
