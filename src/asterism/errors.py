@@ -25,6 +25,10 @@ class BadAnnotation(RequestError):
     """Labels that cannot be used; the message names the file and the field."""
 
 
+class BadCloud(RequestError):
+    """A file of points or of a mesh that cannot be used; the message names the file and the field."""
+
+
 class BadWeights(RequestError):
     """A weights folder that is incomplete, altered, or belongs to another method."""
 
