@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import record
 from landmarks import processor_minutes
+from numpy.typing import NDArray
 
 from asterism.data.sources import open_data
 from asterism.engine.compare import compare
@@ -46,30 +47,40 @@ def measure(args: argparse.Namespace) -> None:
     controls["blob"] = foreground_controls(images, frames)["blob"]
     h, w = view.size
     swap = images.skeleton.swap if images.skeleton is not None else ()
-    rows = audit(
-        places(method, sides, view),
-        *(labels(look, view) for look in sides),
-        controls={name: places(control, sides, view) for name, control in controls.items()},
-        swap=swap,
-        corner=(-w / max(h, w), -h / max(h, w)),
-        seed=info["seed"],
-    )
+    own, other = places(method, sides, view), {n: places(c, sides, view) for n, c in controls.items()}
+    learn, test = (labels(look, view) for look in sides)
+    tables = {}
+    for n in (len(learn.xy), args.few):
+        some = np.random.default_rng(0).permutation(len(learn.xy))[:n]
+        rows = audit(
+            first(own, some),
+            Labels(learn.xy[some], learn.labelled[some], learn.image[some], learn.normaliser[some]),
+            test,
+            controls={name: first(points, some) for name, points in other.items()},
+            swap=swap,
+            corner=(-w / max(h, w), -h / max(h, w)),
+            seed=info["seed"],
+        )
+        tables[str(n)] = {"rows": [asdict(row) for row in rows], "sentences": exploits(rows)}
+        print(n, "pictures to learn from", as_table(rows), *exploits(rows), sep="\n")
     figures = {
         "data": info["data"]["path"],
         "trained_minutes": info["minutes"],
         "points": method.config.n_keypoints,
-        "rows": [asdict(row) for row in rows],
-        "sentences": exploits(rows),
+        "labelled_pictures": tables,
     }
     record.write("landmark_audit", figures, seeds=[info["seed"]], quiet=True)
-    print(as_table(rows))
-    print("\n".join(figures["sentences"]))
 
 
 def places(by: Method, sides: list[Looked], view: View) -> Points:
     """Each method looks at crops of its own size; places are those of the run's crops."""
     size = by.config.input_size
     return Points(*(in_picture(found(by, [look], size, "cpu"), look, view.size)[0] for look in sides))
+
+
+def first(points: Points, some: NDArray[np.int64]) -> Points:
+    """With some of the pictures to learn from."""
+    return Points(points.train[some], points.test)
 
 
 def labels(look: Looked, view: View) -> Labels:
@@ -95,6 +106,7 @@ def main() -> None:
     place = Path("runs/landmarks/table-textured-moments-5/video-difference-s0")
     parser.add_argument("--run", type=Path, default=place)
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--few", type=int, default=20, help="pictures to learn from, beside all")
     parser.add_argument("-k", type=int, default=10)
     args = parser.parse_args()
     processor_minutes()

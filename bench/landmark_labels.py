@@ -3,7 +3,8 @@
 creatures  generated animals, K = 12
 mouse      the clip of a mouse that is held in place; labels are those of 90 other pictures of it, K = 12
 flies      the clip of two flies, K = 8: one picture of it is labelled, so there is no curve, only the spread
-choose     what rules of choice would have taken, from the draws that are kept beside the runs
+picture    draws docs/labels.png from bench/landmark_labels.json
+choose     what the present rule of choice would have taken, from the draws that are kept beside the runs
 Points are discovered first (--discover minutes in all), and kept in --out. Some labelled pictures are drawn
 to learn from, all others test, plain and turned. Ways: those `asterism attach` chooses from, what it chooses,
 and a stacked hourglass learned from the same pictures in the same frames for as long as attach may learn.
@@ -12,6 +13,7 @@ The real data are not part of the repository: --data names their folder.
 """
 
 import argparse
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,6 +45,7 @@ from asterism.engine.weights import load_weights
 from asterism.io.images import write_image
 from asterism.io.keypoints import read_keypoints
 from asterism.methods.base import Method
+from asterism.viz.draw import contact_sheet
 from asterism.viz.plot import Curve, chart
 
 HERE = Path(__file__).parent
@@ -308,17 +311,23 @@ def choices(args: argparse.Namespace) -> None:
             print(name, file.stem, {k: round(v, 2) for k, v in told.items()}, f"now {_mean(now):.2f}")
 
 
-def picture(counts: Mapping[str, Any], title: str, path: Path) -> None:
-    """Plain errors against the number of labelled pictures."""
-    ways = ("frame", "head", "detector", "chosen", "hourglass")
-    n = sorted(map(int, counts))
-    lines = {w: Curve(x=n, y=[counts[str(m)]["native"].get(w, np.nan) for m in n]) for w in ways}
-    write_image(path, chart(lines, x_name="labelled pictures", y_name="error, px", title=title))
+def picture() -> None:
+    """docs/labels.png: plain errors against the number of labelled pictures."""
+    figures = json.loads((HERE / "landmark_labels.json").read_text())["figures"]
+    ways, charts = ("frame", "head", "detector", "chosen", "hourglass"), []
+    for name, part in figures.items():
+        if "counts" not in part:
+            continue
+        counts = {int(n): row["native"] for n, row in part["counts"].items()}
+        told = sorted(counts)
+        lines = {way: Curve(x=told, y=[counts[n].get(way, np.nan) for n in told]) for way in ways}
+        charts.append(chart(lines, x_name="labelled pictures", y_name="error, px", title=name))
+    write_image(HERE.parent / "docs" / "labels.png", contact_sheet(charts, 2))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("name", choices=("creatures", "mouse", "flies", "choose"))
+    parser.add_argument("name", choices=("creatures", "mouse", "flies", "choose", "picture"))
     parser.add_argument("--counts", type=int, nargs="+", default=[5, 10, 20, 50])
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--hourglass-draws", type=int, default=1)
@@ -330,6 +339,8 @@ def main() -> None:
     processor_minutes()
     if args.name == "choose":
         choices(args)
+    elif args.name == "picture":
+        picture()
     else:
         measure(args.name, args)
 

@@ -1,13 +1,10 @@
-"""Landmarks without labels, measured: python bench/landmarks.py NAME [--seeds 0 1 2] [--minutes M].
+"""Landmarks without labels, measured: python bench/landmarks.py table [--seeds 0 1 2] [--minutes M].
 
 table      every method on generated animals, one background and one kind of frame, beside the controls
-labels     error against the number of labels: attach, the frame alone, and a hourglass from scratch
-faces      landmarks on face crops: mirror consistency under the learned permutation, and the picture
-losses     imm under each of its reconstruction costs
-audit      one set of points under the rules of each paper
 Minutes are minutes of processor time on one thread, so that what else the machine does changes little; run
 each with OMP_NUM_THREADS=1. A run that is there already is not trained again.
-The real data are not part of the repository: --data names their folder.
+Beside it: landmark_labels.py (error against the number of labels), landmark_faces.py (face crops and their
+mirror images), landmark_losses.py (imm under each of its costs), landmark_audit.py (the rules of papers).
 """
 
 import argparse
@@ -103,7 +100,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/landmarks"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     args = parser.parse_args()
     processor_minutes()
     named[args.name](args)
