@@ -160,8 +160,8 @@ class Person:
     own: Bool[np.ndarray, "K parts"]
 
 
-def _face(pose: Pose) -> dict[str, Float[np.ndarray, "3"]]:
-    """Points of the head in camera axes."""
+def face_of(pose: Pose) -> dict[str, Float[np.ndarray, "3"]]:
+    """Points of the head in the axes of the pose."""
     places = {"nose": (0, -0.12, 1.1), "nose_root": (0, -0.05, 0.8)}
     for side, sign in (("left", 1.0), ("right", -1.0)):
         places |= {f"{side}_eye": (0.38 * sign, 0.12, 0.92), f"{side}_ear": (1.0 * sign, -0.02, -0.05)}
@@ -171,8 +171,11 @@ def _face(pose: Pose) -> dict[str, Float[np.ndarray, "3"]]:
 def assemble(
     pose: Pose, wear: Wear, skeleton: Skeleton, scale: float, origin: Float[np.ndarray, "2"], owner: int
 ) -> Person:
-    """A person `scale` pixels tall whose hips are at `origin`."""
-    joints = pose.joints | _face(pose)
+    """A person `scale` pixels tall whose hips are at `origin`.
+
+    Points of the face that are among the pose's joints stay where they are (a perspective camera moved them).
+    """
+    joints = face_of(pose) | pose.joints
     xy = {name: origin + scale * at[:2] for name, at in joints.items()}
     found: list[tuple[float, str, Shape, Paint]] = []
 

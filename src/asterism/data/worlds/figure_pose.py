@@ -4,6 +4,7 @@ Lengths are in statures. Body axes are (left, up, forward); camera axes are x ri
 person who faces the camera has his left at +x. The middle of the hips is the origin.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,10 +87,13 @@ def _leg(rng: np.random.Generator, kind: str, side: int, step: float) -> tuple[V
     return along(flexed), along(flexed - bend), along(flexed - bend + np.pi / 2 - rng.uniform(0, 0.4))
 
 
-def random_pose(rng: np.random.Generator) -> Pose:
-    """Standing, walking, reaching, sitting or crouching, seen from anywhere."""
+View = Callable[[np.random.Generator], Float[np.ndarray, "3 3"]]  # draws a camera_from_body
+
+
+def random_pose(rng: np.random.Generator, view: View = _view) -> Pose:
+    """Standing, walking, reaching, sitting or crouching, seen from anywhere or as `view` draws it."""
     kind = str(rng.choice(["stand", "walk", "reach", "sit", "crouch"], p=[0.3, 0.25, 0.25, 0.14, 0.06]))
-    camera = _view(rng)
+    camera = view(rng)
     lean = {"sit": rng.normal(0.1, 0.2), "crouch": rng.uniform(0.2, 0.7)}.get(kind, rng.normal(0.05, 0.1))
     chest = _turn(0, lean) @ _turn(2, rng.normal(0, 0.07)) @ _turn(1, rng.normal(0, 0.18))
     nod = (

@@ -6,6 +6,7 @@ from typing import Any
 from asterism.data.base import ImageSet
 from asterism.data.worlds.creatures import Creatures, demo_clip
 from asterism.data.worlds.figures import Figures
+from asterism.data.worlds.rig import Rig
 from asterism.errors import RequestError
 
 
@@ -29,6 +30,10 @@ _WORLDS: dict[str, tuple[Callable[..., ImageSet], dict[str, _Reader]]] = {
         },
     ),
     "figures": (Figures, {"n": int, "seed": int, "size": _size, "people": _span, "skeleton": str}),
+    "rig": (
+        Rig,
+        {"n": int, "views": int, "subjects": int, "seed": int, "size": _size, "skeleton": str},
+    ),
     "demo": (demo_clip, {}),
 }
 
