@@ -1,0 +1,230 @@
+"""From maps and fields to what people are put together from: peaks, and pairs that a limb may join.
+
+Everything is in cells (uv) of the map, at the size that the network gives it: a peak is placed to a fraction
+of a cell and the field is read between its cells, so nothing is enlarged first. One picture at a time.
+
+Cao, Simon, Wei, Sheikh, CVPR 2017: a pair's score is the line integral of the limb's field along it. Which
+pairs are taken at all (a share of the samples above a level) is the authors' code, not the paper.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from asterism.ops import peaks as tops
+from asterism.ops.sampling import sample
+
+_FLOOR = 1e-3  # the logarithm of less would be of noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limbs:
+    """Which parts a limb joins, from first to second; `redundant` numbers those that close a circle.
+
+    Without its redundant limbs a skeleton is a tree: each part hangs on one way. With them it holds together
+    when a part is not found.
+    """
+
+    ends: tuple[tuple[int, int], ...]
+    redundant: frozenset[int] = frozenset()
+
+
+def limbs_of(ends: tuple[tuple[int, int], ...]) -> Limbs:
+    """Limbs in the order of `ends`; redundant are those whose parts earlier ones have joined already."""
+    group: dict[int, int] = {}
+    redundant = set()
+    for l, (a, b) in enumerate(ends):
+        one, two = group.setdefault(a, a), group.setdefault(b, b)
+        if one == two:
+            redundant.add(l)
+        group = {part: one if g == two else g for part, g in group.items()}
+    return Limbs(ends=ends, redundant=frozenset(redundant))
+
+
+def bridges(edges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Limbs that pass over one part: between parts two edges apart that no edge joins, in their order.
+
+    As redundant limbs beside `edges` they keep a person in one piece whichever one part is missing.
+    """
+    joined = {frozenset(edge) for edge in edges}
+    over: dict[frozenset[int], tuple[int, int]] = {}
+    for i, one in enumerate(edges):
+        for two in edges[i + 1 :]:
+            ends = frozenset(one) ^ frozenset(two)
+            if len(ends) == 2 and ends not in joined:
+                over.setdefault(ends, (min(ends), max(ends)))
+    return tuple(over.values())
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Up to M peaks of each of K parts; rows beyond those found have `valid` False and score 0."""
+
+    uv: Float[Tensor, "K M 2"]
+    score: Float[Tensor, "K M"]
+    valid: Bool[Tensor, "K M"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """n pairs that may be limbs: number of the limb, rows of its first and second part's peaks, score."""
+
+    limb: Int[np.ndarray, " n"]
+    first: Int[np.ndarray, " n"]
+    second: Int[np.ndarray, " n"]
+    score: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Integral:
+    """How a field is read along a pair: at `samples` places, ends included.
+
+    A pair is taken when at least `share` of the samples have a component along it above `above`
+    (lightweight OpenPose: 10 samples, 0.05, 0.8; OpenPose's C++ reads 5 to 25 and wants 0.95 of them).
+    """
+
+    samples: int = 10
+    above: float = 0.05
+    share: float = 0.8
+
+    @property
+    def least(self) -> int:
+        """How many samples must be above."""
+        return math.ceil(self.share * self.samples - 1e-9)
+
+
+Score = Callable[[Float[Tensor, "n S 2"], Float[Tensor, "n 2"]], Float[Tensor, " n"]]  # field read, direction
+
+
+def find_peaks(maps: Float[Tensor, "K h w"], threshold: int | float = 0.05, most: int = 100) -> Peaks:
+    """Cells above `threshold` that none of their 8 neighbours exceeds, placed to a fraction of a cell.
+
+    Of a plateau the first cell. At most `most` of a part, the highest. Only cells above the threshold are
+    looked at, so the time follows what is there and not the size of the map. A picture's rim counts as 0.
+    """
+    k, h, w = maps.shape
+    padded = F.pad(maps, (1, 1, 1, 1)).flatten()
+    at = (maps.flatten() > threshold).nonzero()[:, 0]
+    part, v, u = at // (h * w), at // w % h, at % w
+    steps = torch.arange(-1, 2, device=maps.device)
+    around = (steps[:, None] * (w + 2) + steps).flatten()  # 9, in the order of the cells
+    here = part * ((h + 2) * (w + 2)) + (v + 1) * (w + 2) + u + 1
+    near = padded[here[:, None] + around]  # n 9
+    own = near[:, 4:5]
+    top = (((own > near[:, :4]).all(1)) & (own >= near[:, 5:]).all(1)).nonzero()[:, 0]
+    part, value = part[top], own[top, 0]
+    uv = torch.stack([u[top], v[top]], dim=-1).to(maps.dtype)
+    return _padded(_placed(maps, part, uv), value, part, k, most)
+
+
+def _placed(
+    maps: Float[Tensor, "K h w"], part: Int[Tensor, " n"], uv: Float[Tensor, "n 2"]
+) -> Float[Tensor, "n 2"]:
+    """The top of the parabola through the logarithm of the 3x3 cells; see ops.peaks.refine."""
+    _, h, w = maps.shape
+    if min(h, w) < 3 or not len(uv):
+        return uv
+    middle = torch.minimum(uv.clamp(min=1), uv.new_tensor([w - 2, h - 2]))
+    steps = torch.arange(-1, 2, device=maps.device)
+    around = (steps[:, None] * w + steps).flatten()
+    at = part * (h * w) + (middle[:, 1] * w + middle[:, 0]).long()
+    patch = maps.flatten()[at[:, None] + around].clamp(min=_FLOOR).log().unflatten(-1, (3, 3))
+    local = uv - middle + 1  # the patch's own cells: its middle is (1, 1)
+    return middle - 1 + tops.refine(patch[None], local[None])[0]
+
+
+def _padded(
+    uv: Float[Tensor, "n 2"], value: Float[Tensor, " n"], part: Int[Tensor, " n"], k: int, most: int
+) -> Peaks:
+    """Rows of one list, in the order of their parts, as rows by part; of too many the highest."""
+    order = torch.argsort(value, descending=True, stable=True)
+    order = order[torch.argsort(part[order], stable=True)]
+    uv, value, part = uv[order], value[order], part[order]
+    rank, m = _ranks(part, k)
+    kept, m = rank < most, min(m, most)
+    part, rank = part[kept], rank[kept]
+    where, score = uv.new_zeros(k, m, 2), uv.new_zeros(k, m)
+    valid = torch.zeros(k, m, dtype=torch.bool, device=uv.device)
+    where[part, rank], score[part, rank], valid[part, rank] = uv[kept], value[kept], True
+    return Peaks(where, score, valid)
+
+
+def line_integral(read: Float[Tensor, "n S 2"], unit: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+    """The paper's score: the mean over the samples of the field's component along the pair, 1 at best."""
+    return _flow(read, unit).mean(-1)
+
+
+def agreement(read: Float[Tensor, "n S 2"], unit: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+    """1 minus the mean distance between the field and the pair's unit vector, at least 0.
+
+    A pair that is off by a small angle a loses a, and with the line integral only a^2 / 2, which is less than
+    the cells' coarseness: among people who overlap it tells more of the limbs that nearly coincide apart
+    (bench/pose2d_assembly.py measures how many).
+    """
+    return (1 - (read - unit[:, None]).norm(dim=-1).mean(-1)).clamp(min=0)
+
+
+def find_pairs(
+    peaks: Peaks,
+    fields: Float[Tensor, "L2 h w"],
+    limbs: Limbs,
+    integral: Integral = Integral(),
+    score: Score = agreement,
+) -> Pairs:
+    """All pairs of all limbs at once whose field runs along them, and their scores."""
+    ends = torch.tensor(limbs.ends, dtype=torch.long, device=fields.device).reshape(-1, 2)
+    field, m = fields.unflatten(0, (-1, 2)), peaks.uv.shape[1]
+    start = peaks.uv[ends[:, 0]].repeat_interleave(m, 1)  # L MM 2
+    along = peaks.uv[ends[:, 1]].repeat(1, m, 1) - start
+    valid = peaks.valid[ends[:, 0]].repeat_interleave(m, 1) & peaks.valid[ends[:, 1]].repeat(1, m)
+    # A pair that fails at one place more than it may is out: most are, and never need the other places.
+    most_failures = integral.samples - integral.least
+    places = sorted(np.linspace(0, 1, integral.samples).tolist(), key=lambda t: abs(t - 0.5))  # middle first
+    look = _read(field, start, along, places[: most_failures + 1])
+    unit = F.normalize(along, dim=-1)
+    alive = valid & (_flow(look, unit) > integral.above).any(-1)
+    limb, pair = alive.nonzero(as_tuple=True)
+    rank, count = _ranks(limb, len(ends))
+    rows = torch.zeros(len(ends), count, dtype=torch.long, device=fields.device)
+    rows[limb, rank] = pair
+    rest = _read(field, _rows(start, rows), _rows(along, rows), places[most_failures + 1 :])
+    read = torch.cat([look[limb, pair], rest[limb, rank]], dim=1)  # n S 2
+    unit = unit[limb, pair]
+    taken = (_flow(read, unit) > integral.above).sum(-1) >= integral.least
+    limb, pair = limb[taken].cpu().numpy(), pair[taken].cpu().numpy()
+    found = score(read[taken], unit[taken]).double().cpu().numpy()
+    return Pairs(limb, pair // max(m, 1), pair % max(m, 1), found)
+
+
+def _read(
+    field: Float[Tensor, "L 2 h w"],
+    start: Float[Tensor, "L N 2"],
+    along: Float[Tensor, "L N 2"],
+    places: Sequence[float],
+) -> Float[Tensor, "L N S 2"]:
+    """The fields between their cells, at `places` (0 to 1) along each pair."""
+    # One place after the other: broadcasting against a last axis of 2 takes several times as long.
+    uv = torch.stack([torch.add(start, along, alpha=t) for t in places], dim=2)
+    return sample(field, uv.flatten(1, 2)).unflatten(1, (-1, len(places))) if uv.numel() else uv
+
+
+def _flow(read: Float[Tensor, "*n S 2"], unit: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n S"]:
+    """The field's component along the pair."""
+    return read[..., 0] * unit[..., None, 0] + read[..., 1] * unit[..., None, 1]
+
+
+def _ranks(group: Int[Tensor, " n"], groups: int) -> tuple[Int[Tensor, " n"], int]:
+    """Place of each row within its group, rows being in the order of groups; the largest group."""
+    count = torch.bincount(group, minlength=groups)
+    rank = torch.arange(len(group), device=group.device) - (count.cumsum(0) - count)[group]
+    return rank, int(count.max()) if len(count) else 0
+
+
+def _rows(x: Float[Tensor, "L N 2"], rows: Int[Tensor, "L R"]) -> Float[Tensor, "L R 2"]:
+    return x.gather(1, rows[..., None].expand(-1, -1, 2))
