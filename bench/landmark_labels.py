@@ -4,7 +4,7 @@ creatures  generated animals, K = 12
 mouse      the clip of a mouse that is held in place; labels are those of 90 other pictures of it, K = 12
 flies      the clip of two flies, K = 8: one picture of it is labelled, so there is no curve, only the spread
 picture    draws docs/labels.png from bench/landmark_labels.json
-choose     what the present rule of choice would have taken, from the draws that are kept beside the runs
+choose     what the present rule of choice takes, from the draws that are kept beside the runs
 Points are discovered first (--discover minutes in all), and kept in --out. Some labelled pictures are drawn
 to learn from, all others test, plain and turned. Ways: those `asterism attach` chooses from, what it chooses,
 and a stacked hourglass learned from the same pictures in the same frames for as long as attach may learn.
@@ -34,7 +34,17 @@ from asterism.engine.attach import learn, shown_by
 from asterism.engine.attached import flattened
 from asterism.engine.choice import challenged, choose
 from asterism.engine.discover import discover
-from asterism.engine.fewshot import KEPT, LINEAR, PARTS, Length, Shown, held_out, learn_refiner, refined
+from asterism.engine.fewshot import (
+    KEPT,
+    LINEAR,
+    PARTS,
+    Length,
+    Shown,
+    held_out,
+    learn_refiner,
+    linear_ways,
+    refined,
+)
 from asterism.engine.ground import found, in_frame
 from asterism.engine.lesson import labelled_pictures, trainable
 from asterism.engine.looks import Looked, look_at, turned_looks
@@ -298,17 +308,23 @@ def _turn(shape: NDArray[np.complex128], z: NDArray[np.complex128]) -> NDArray[n
 
 
 def choices(args: argparse.Namespace) -> None:
-    """Errors of what the rule in engine.choice takes, from the held-out errors of the draws that are kept."""
+    """What the rule in engine.choice takes, from the held-out errors of the draws that are kept."""
     for name in ("creatures", "mouse"):
-        for file in sorted((args.out / f"labels-{name}").glob("draw-*.npz")):
-            held: Errors = dict(np.load(file))
-            taken = choose({way: held[f"known {way}"] for way in LINEAR})
-            if "known detector" in held:
-                same = {way: held[f"same {way}"] for way in LINEAR}
-                taken = challenged(taken, "detector", held["known detector"], same)
-            told = {w: _mean(held[f"native {w}"]) for w in ("frame", "head", "turning", "detector", "chosen")}
-            now = np.stack([held[f"native {w}"][:, k] for k, w in enumerate(taken.taken)], 1)
-            print(name, file.stem, {k: round(v, 2) for k, v in told.items()}, f"now {_mean(now):.2f}")
+        figures = json.loads((HERE / "landmark_labels.json").read_text())["figures"][name]
+        for n, part in figures["counts"].items():
+            for draw, row in enumerate(part["draws"]):
+                held: Errors = dict(np.load(args.out / f"labels-{name}" / f"draw-{n}-{draw}.npz"))
+                ways = linear_ways(figures["frame"] == "moments", int(n))
+                taken = choose({way: held[f"known {way}"] for way in ways})
+                if "known detector" in held:
+                    same = {way: held[f"same {way}"] for way in ways}
+                    taken = challenged(taken, "detector", held["known detector"], same)
+                row |= {"expected": _mean(taken.error), "taken": dict(Counter(taken.taken))}
+                for kind in ("native", "rotated"):
+                    own = np.stack([held[f"{kind} {w}"][:, k] for k, w in enumerate(taken.taken)], 1)
+                    row[kind]["chosen"] = _mean(own)
+            figures["counts"][n] = summary(part["draws"])
+        merge("landmark_labels", name, figures | {"command": figures["command"]}, [0])
 
 
 def picture() -> None:

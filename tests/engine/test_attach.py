@@ -23,6 +23,7 @@ from asterism.engine.fewshot import (
     Length,
     Shown,
     held_out,
+    linear_ways,
     read_frame,
     read_head,
     read_turning,
@@ -245,6 +246,20 @@ def test_a_way_with_less_to_learn_from_is_compared_on_its_own_pictures():
     assert challenged(choice, "detector", unit - 3, same).taken == ("detector", "detector")
     assert challenged(choice, "detector", unit, same).taken == ("head", "head")
     np.testing.assert_array_equal(challenged(choice, "detector", unit - 3, same).error, unit - 3)
+
+
+def test_the_detector_needs_no_margin():
+    """What is told by chance from nothing is enough for it, not for a linear way."""
+    old = 9 + np.random.default_rng(0).random((10, 3))
+    new = old - 0.1
+    choice = choose({"frame": old})
+    assert not is_better(new, old).any()
+    assert challenged(choice, "detector", new, {"frame": old}).taken == ("detector",) * 3
+
+
+def test_the_turning_head_is_tried_where_something_turns():
+    assert list(linear_ways(False, 10)) == ["frame", "head", "turning"]
+    assert list(linear_ways(False, 9)) == list(linear_ways(True, 50)) == ["frame", "head"]
 
 
 def test_folds_keep_a_picture_together():

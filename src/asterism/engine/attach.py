@@ -27,6 +27,7 @@ from asterism.engine.fewshot import (
     held_out,
     judge_refiners,
     learn_refiner,
+    linear_ways,
 )
 from asterism.engine.labels import Relabelled, with_labels
 from asterism.engine.lesson import labelled_pictures, mean_shape
@@ -104,11 +105,12 @@ def learn(shown: Shown, length: Length, progress: Progress | None = None) -> Lea
         return lambda done, words: progress(start + share * done, words) if progress is not None else None
 
     every = np.ones(len(shown.xy), bool)
-    ways = {name: held_out(read, shown, every, length.seed) for name, read in LINEAR.items()}
+    linear = linear_ways(shown.turned, len(np.unique(shown.image)))
+    ways = {name: held_out(read, shown, every, length.seed) for name, read in linear.items()}
     choice = choose({name: shown.distance(way.xy, way.known) for name, way in ways.items()})
     if (length.steps or length.minutes) and len(np.unique(shown.image)) >= LEAST:
         ways["detector"] = seen = judge_refiners(shown, length, part(0.0, 1 - KEPT))
-        halves = {n: held_out(read, shown, every, length.seed, PARTS) for n, read in LINEAR.items()}
+        halves = {n: held_out(read, shown, every, length.seed, PARTS) for n, read in linear.items()}
         same = {n: shown.distance(way.xy, way.known) for n, way in halves.items()}
         choice = challenged(choice, "detector", shown.distance(seen.xy, seen.known), same)
     refiner = None

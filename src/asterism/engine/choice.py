@@ -49,10 +49,10 @@ def challenged(
     """The choice when one more way `name` is known, whose errors come from fewer folds.
 
     It is compared with the errors `same` of the ways taken so far on its own folds: then all of them have
-    learned from the same pictures.
+    learned from the same pictures. No margin is asked of it: with so few pictures it is judged too severely.
     """
     taken = np.stack([same[way][:, k] for k, way in enumerate(choice.taken)], axis=1)
-    better = is_better(error, taken)
+    better = is_better(error, taken, bias=0.0, least=0.0)
     return Choice(
         taken=tuple(name if b else way for b, way in zip(better, choice.taken)),
         error=np.where(better, error, choice.error),
@@ -60,8 +60,14 @@ def challenged(
     )
 
 
-def is_better(new: Float[np.ndarray, "N K"], old: Float[np.ndarray, "N K"]) -> Bool[np.ndarray, " K"]:
-    """Points at which `new` is better than `old`.
+def is_better(
+    new: Float[np.ndarray, "N K"],
+    old: Float[np.ndarray, "N K"],
+    *,
+    bias: float | int = BIAS,
+    least: float | int = LEAST_GAIN,
+) -> Bool[np.ndarray, " K"]:
+    """Points at which `new` is better than `old` by `bias` standard errors and the share `least`.
 
     Gains are relative to the middle of the two errors of a point. Those of all points are drawn towards
     their mean, the more so the less they differ among each other beyond chance (DerSimonian and Laird,
@@ -83,7 +89,7 @@ def is_better(new: Float[np.ndarray, "N K"], old: Float[np.ndarray, "N K"]) -> B
     drawn = (count * np.nan_to_num(own) + pool * run) / total
     spread = (count * np.where(np.isfinite(variance), variance, usual) + pool * usual) / total
     doubt = np.sqrt(spread / total + (pool / total * run_error) ** 2)
-    return drawn + BIAS * doubt < -LEAST_GAIN
+    return drawn + bias * doubt < -least
 
 
 def folds(image: Int[np.ndarray, " N"], most: int, seed: int) -> list[NDArray[np.bool_]]:
