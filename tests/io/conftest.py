@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from asterism.io.names import infer_swap, known_sigma
+from asterism.io.names import infer_swap
+from asterism.io.skeleton import known_sigma
 from asterism.io.table import KeypointTable
 
 COORDINATES = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 500).map(float)

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asterism.io.names import COCO_NAMES, infer_swap, known_sigma
+from asterism.io.names import infer_swap
+from asterism.io.skeleton import known_sigma, published
+
+COCO_NAMES = published("coco-17").names
 
 
 def partners(names: list[str]) -> dict[str, str]:

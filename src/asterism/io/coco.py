@@ -18,7 +18,8 @@ from asterism.errors import BadAnnotation
 from asterism.io.atomic import write_json
 from asterism.io.fields import Entry, as_object, entries, kind, number, numbers, read_json, unique
 from asterism.io.locate import locate, relative_name
-from asterism.io.names import infer_swap, known_sigma
+from asterism.io.names import infer_swap
+from asterism.io.skeleton import known_sigma
 from asterism.io.table import KeypointTable
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from asterism.errors import BadAnnotation
 from asterism.io.atomic import write_text
 from asterism.io.locate import locate, relative_name
-from asterism.io.names import infer_swap, known_sigma
+from asterism.io.names import infer_swap
+from asterism.io.skeleton import known_sigma
 from asterism.io.table import KeypointTable
 
 _PARTS = ("x", "y", "score")

@@ -1,4 +1,4 @@
-"""What the names of keypoints give away: who is whose mirror image, and constants somebody measured."""
+"""What the names of keypoints give away: who is whose mirror image."""
 
 import re
 from collections.abc import Sequence
@@ -14,20 +14,6 @@ _LETTERS = (
 )
 # Patterns so plain that a name which has one and no partner makes the whole guess doubtful.
 _PLAIN = (re.compile(r"(?<![A-Za-z])(?:left|right)(?![a-z])|Left|Right"), _LETTERS[0], _LETTERS[3])
-
-COCO_NAMES = (
-    ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder")
-    + ("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip")
-    + ("left_knee", "right_knee", "left_ankle", "right_ankle")
-)
-# pycocotools cocoeval.py, Params.kpt_oks_sigmas
-_COCO_SIGMA = (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072)
-_COCO_SIGMA += (0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089)
-
-
-def known_sigma(names: Sequence[str]) -> tuple[float, ...]:
-    """The constants of OKS where somebody measured them (COCO's 17 points), else empty."""
-    return _COCO_SIGMA if tuple(names) == COCO_NAMES else ()
 
 
 def infer_swap(names: Sequence[str]) -> tuple[int, ...]:
