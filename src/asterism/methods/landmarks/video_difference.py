@@ -280,15 +280,20 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
             return self._move_useless(seen, change) if progress < c.move_until else ""
 
     def usefulness(self, seen: Images, change: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "N"]:
-        """How much the drawing's error rises when a candidate does not draw, as a fraction."""
+        """How much worse drawing and coverage get without a candidate: the sum of both, as fractions."""
         raw, target = self.forward(seen), self._target(seen.image, change)
-        weight = raw.presence * self.active
-        error = (self._draw(raw.xy, weight) - target).abs().mean()
+
+        def costs(active: Tensor) -> tuple[Tensor, Tensor]:
+            drawn = self._draw(raw.xy, raw.presence * active)
+            return (drawn - target).abs().mean(), self._uncovered(raw.xy[:, active > 0], change)
+
+        error, uncovered = costs(self.active)
         rise = torch.full_like(self.active, -1.0)
         for k in torch.nonzero(self.active)[:, 0].tolist():
-            without = weight.clone()
-            without[:, k] = 0
-            rise[k] = (self._draw(raw.xy, without) - target).abs().mean() / error - 1
+            without = self.active.clone()
+            without[k] = 0
+            worse = costs(without)
+            rise[k] = worse[0] / error - 1 + worse[1] / uncovered.clamp(min=1e-6) - 1
         return rise
 
     def _select(self, seen: Images, change: Tensor) -> str:
