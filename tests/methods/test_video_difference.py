@@ -122,7 +122,7 @@ def test_what_draws_nothing_is_moved_to_the_residual():
     with torch.no_grad():
         method.colour[1] = 0.0  # candidate 1 draws nothing whatever it finds
     with torch.no_grad():
-        useless = int(method.usefulness(images, images.change).argmin())
+        useless = int(method.usefulness(images, images.change)[:, 0].argmin())
     before = method.start.clone()
     method.hold.zero_()
     words = method.recycle(clips, 0.28)

@@ -279,8 +279,8 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
                 return self._select(seen, change)
             return self._move_useless(seen, change) if progress < c.move_until else ""
 
-    def usefulness(self, seen: Images, change: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "N"]:
-        """How much worse drawing and coverage get without a candidate: the sum of both, as fractions."""
+    def usefulness(self, seen: Images, change: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "N 2"]:
+        """How much worse the drawing and the coverage get without a candidate, as fractions."""
         raw, target = self.forward(seen), self._target(seen.image, change)
 
         def costs(active: Tensor) -> tuple[Tensor, Tensor]:
@@ -288,25 +288,24 @@ class VideoDifference(Trainable[Images, Raw, Keypoints2D]):
             return (drawn - target).abs().mean(), self._uncovered(raw.xy[:, active > 0], change)
 
         error, uncovered = costs(self.active)
-        rise = torch.full_like(self.active, -1.0)
+        rise = self.active.new_full((len(self.active), 2), torch.inf)
         for k in torch.nonzero(self.active)[:, 0].tolist():
             without = self.active.clone()
             without[k] = 0
             worse = costs(without)
-            rise[k] = worse[0] / error - 1 + worse[1] / uncovered.clamp(min=1e-6) - 1
+            rise[k, 0], rise[k, 1] = worse[0] / error - 1, worse[1] / uncovered.clamp(min=1e-6) - 1
         return rise
 
     def _select(self, seen: Images, change: Tensor) -> str:
         """Drops the least useful candidate, one after the other, until K are left."""
         while int(self.active.sum()) > self.config.n_keypoints:
-            rise = self.usefulness(seen, change)
-            self.active[torch.where(self.active > 0, rise, torch.inf).argmin()] = 0
+            self.active[self.usefulness(seen, change).sum(1).argmin()] = 0
         self.chosen.copy_(torch.nonzero(self.active)[:, 0])
         return f"kept the {len(self.chosen)} most useful of {len(self.active)} candidates"
 
     def _move_useless(self, seen: Images, change: Tensor) -> str:
         """One dead candidate a time: its channel starts anew, held where the residual is largest."""
-        rise = torch.where(self.active > 0, self.usefulness(seen, change), torch.inf)
+        rise = self.usefulness(seen, change)[:, 0]
         worst = int(rise.argmin())
         if rise[worst] > 1e-3:
             return ""
