@@ -3,7 +3,8 @@
 Each method learns from the 45 human faces of --data (photographs, paintings, drawings) and finds its points
 in them and in their mirror images. Told is how far the two are apart, under the permutation that was learned
 from half of the pictures, under none, and of the network before it learned; see metrics/mirror.py. A method
-that averages a picture with its mirror image does not do so here: it would agree with itself by construction.
+that averages a picture with its mirror image does not do so here, for it would agree with itself by
+construction; mirror_px_as_used is with its averaging.
 Points that never move pass this test, too: beside it stand the error against the mirror image of another
 face, how far points move, and how steady they are under known warps. Whether they sit on parts is for the eye
 (--draw FILE draws the first seed of each).
@@ -90,28 +91,31 @@ def trained(
 
 def places(method: Method, crops: Gathered) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points of all pictures and of their mirror images, each in its own network pixels."""
-    config = method.config
-    if hasattr(config, "agreement"):
-        method.config = replace(config, agreement=2.0)  # never reached: no averaging
     every = crops.images(np.arange(len(crops)))
     own = torch.eye(2, 3).expand(len(crops), 2, 3)
     found = []
     for image in (every.image, every.image.flip(-1)):
         found.append(method.predict(Images(image=image, to_source=own)).xy.double().numpy())
-    method.config = config
     return found[0], found[1]
 
 
 def scores(method: Method, crops: Gathered) -> dict[str, Any]:
+    width, config = method.config.input_size[1], method.config
+    used = mirror_score(*places(method, crops), width)
+    if hasattr(config, "agreement"):
+        method.config = replace(config, agreement=2.0)  # never reached: no averaging
     plain, mirrored = places(method, crops)
-    told = mirror_score(plain, mirrored, method.config.input_size[1])
-    others = mirror_score(plain, np.roll(mirrored, 2, axis=0), method.config.input_size[1])
+    method.config = config
+    told = mirror_score(plain, mirrored, width)
+    others = mirror_score(plain, np.roll(mirrored, 2, axis=0), width)
     stray = np.sqrt(np.square(plain - plain.mean(0)).sum(-1).mean(0))
     gap = np.hypot(*np.moveaxis(plain[:, :, None] - plain[:, None], -1, 0))
     gap = gap + 1e9 * np.eye(gap.shape[1])
     return {
         "mirror_px": told.error,
         "mirror_px_without_swap": told.error_without_swap,
+        "mirror_px_per_point": [round(e, 2) for e in told.per_point],
+        "mirror_px_as_used": used.error,
         "mirror_px_of_another_face": others.error,
         "swap": list(told.swap),
         "moves_px": float(stray.mean()),
@@ -123,7 +127,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Median and spread over seeds."""
     out: dict[str, Any] = {}
     names = ("mirror_px", "mirror_px_without_swap", "mirror_px_of_another_face", "moves_px")
-    for name in (*names, "nearest_other_px", "equivariance"):
+    for name in (*names, "mirror_px_as_used", "nearest_other_px", "equivariance"):
         values = [row[name] for row in rows]
         out[name] = {"median": float(np.median(values)), "low": min(values), "high": max(values)}
     before = [row["untrained"]["mirror_px"] for row in rows]
