@@ -16,7 +16,10 @@ from pathlib import Path
 
 from asterism.errors import AsterismError, RequestError
 
-VERBS = ("demo", "discover", "attach", "train", "predict", "evaluate", "compare", "methods", "info", "doctor")
+VERBS = (
+    *("demo", "discover", "attach", "train", "bootstrap", "predict", "evaluate", "compare"),
+    *("convert", "methods", "info", "doctor"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
