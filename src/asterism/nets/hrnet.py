@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asterism.nets.resnet import EXPANSION, basic, begin_small, bottleneck, normed
+from asterism.nets.resnet import EXPANSION, basic, begin_by_fan, begin_small, bottleneck, normed
 
 STRIDE = 4  # of the maps: two convolutions of the stem halve the image
 
@@ -83,8 +83,9 @@ class HighResolution(nn.Module):
 
     `rounds` counts those of each stage, so that three numbers are four resolutions in the end; `exchanges`
     are the rounds that end in one, counted from 0 over all stages (None is every round). `blocks` per
-    resolution and round; `bottlenecks` of the first stage, of middle width `stem`. Sides of the image must be
-    multiples of 4 * 2 ** stages, and the last round must exchange; ValueError otherwise.
+    resolution and round; `bottlenecks` of the first stage, of middle width `stem`; `by_fan` begins all
+    but the head with He's weights instead of small ones. Sides of the image must be multiples of
+    4 * 2 ** stages, and the last round must exchange; ValueError otherwise.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class HighResolution(nn.Module):
         blocks: int = 4,
         bottlenecks: int = 4,
         stem: int = 64,
+        by_fan: bool = False,
     ) -> None:
         super().__init__()
         last = sum(rounds) - 1
@@ -125,6 +127,8 @@ class HighResolution(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.head = nn.Conv2d(width, out_channels, 1)
         begin_small(self)
+        if by_fan:
+            begin_by_fan(nn.ModuleList([self.stem, self.first, self.stages]))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
         if image.shape[2] % self.multiple or image.shape[3] % self.multiple:

@@ -58,6 +58,13 @@ def begin_small(net: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def begin_by_fan(net: nn.Module) -> None:
+    """Convolutions from normals that keep the variance through relus (He, Zhang, Ren, Sun, ICCV 2015)."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
 class DeconvolvedResNet(nn.Module):
     """Bottlenecks down to a 32nd of the image, three transposed convolutions up to a quarter, one map each.
 

@@ -20,7 +20,8 @@ Departs from the paper:
 - the cost of a map is its squared error over pi sigma^2, the energy of the target, instead of half the mean
   over cells: another scale of the same cost. `balance` is not in the paper (0 there).
 - the authors start from weights learned on ImageNet; here every convolution starts from a normal of 0.001, as
-  theirs do without such weights. The scratch network of the paper is a point of AP worse.
+  theirs do without such weights; the small presets begin with He's (`by_fan`), because a short run learns
+  more from there: 14.1 for 14.9 pixels after 300 steps on generated people, one seed.
 - no cropping to half bodies as augmentation; rotation and scale are uniform, not cut normals. The test-time
   flip is not part of decode: `--flip` adds it.
 """
@@ -53,6 +54,7 @@ class HRNetConfig:
     blocks: int = 4  # on each resolution in a round
     bottlenecks: int = 4  # of the first stage
     stem: int = 64
+    by_fan: bool = False  # the first weights, but for the head's: He's, or normals of 0.001 as the authors'
     sigma: float = 2.0  # cells
     balance: float = 0.0  # how many times more a cell counts at the target's peak
     codec: str = "dark"  # of ops.heatmap.CODECS
@@ -65,6 +67,7 @@ _SMALL = HRNetConfig(
     blocks=2,
     bottlenecks=2,
     stem=32,
+    by_fan=True,
     sigma=1.5,
     balance=40.0,
 )
@@ -131,6 +134,7 @@ class HRNet(Trainable[Images, Raw, Keypoints2D]):
             blocks=config.blocks,
             bottlenecks=config.bottlenecks,
             stem=config.stem,
+            by_fan=config.by_fan,
         )
         self.codec = codec_named(config.codec, STRIDE, config.sigma)
 
