@@ -48,7 +48,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asterism.geometry import affine
-from asterism.geometry.tps import ThinPlateSpline
 from asterism.losses.equivariance import concentration, separation
 from asterism.losses.reconstruction import ssim_map
 from asterism.methods.base import Trainable
@@ -56,6 +55,7 @@ from asterism.nets.unet import ConvBlock
 from asterism.ops.heatmap import gaussian_maps
 from asterism.ops.readout import spatial_softmax
 from asterism.ops.sampling import crop, warp_image
+from asterism.ops.views import Bend, random_spline
 from asterism.types import Clips, Images, Keypoints2D, Recipe
 
 BLUR_WINDOW, BLUR_SIGMA = 11, 1.0  # pixels: the public code's, of the map of differences
@@ -237,18 +237,8 @@ class BKind(Trainable[Images, Raw, Keypoints2D]):
         if batch.image.shape[1] > 1:
             later_from_now = affine.compose(affine.inverse(batch.to_source[:, -1]), batch.to_source[:, 0])
             return now, crop(batch.image[:, -1], later_from_now, c.input_size)
-        warp = ThinPlateSpline.random(
-            len(now),
-            c.input_size,
-            grid=5,
-            displacement=c.displacement,
-            rotation=c.rotation * pi / 180,
-            scale=c.scale,
-            shift=c.shift,
-            generator=None,
-            like=now,
-        )
-        return now, warp_image(now, warp)
+        bend = Bend(displacement=c.displacement, rotation=c.rotation, scale=c.scale, shift=c.shift)
+        return now, warp_image(now, random_spline(bend, now))
 
     def _gaussians(
         self, xy: Float[Tensor, "B K 2"], size: tuple[int, int], level: int

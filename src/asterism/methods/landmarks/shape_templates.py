@@ -43,7 +43,6 @@ Departs from the paper:
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import pi
 from typing import ClassVar
 
 import torch
@@ -54,13 +53,13 @@ from torch import Tensor, nn
 from asterism.geometry import affine
 from asterism.geometry.coords import image_centre, xyn_from_xy
 from asterism.geometry.precision import full_precision
-from asterism.geometry.tps import ThinPlateSpline
 from asterism.losses.reconstruction import multiscale_l1
 from asterism.methods.base import Trainable
 from asterism.nets.random_pyramid import RandomPyramid
 from asterism.nets.unet import ConvBlock, UNet
 from asterism.ops.raster import ellipses
 from asterism.ops.sampling import warp_image
+from asterism.ops.views import Bend, random_spline
 from asterism.types import Clips, Images, Keypoints2D, Recipe
 
 LOOSE = 0.1  # half sides: a gap between a part and its parent at which the score has fallen to exp(-1/2)
@@ -347,19 +346,10 @@ class ShapeTemplates(Trainable[Images, Raw, Keypoints2D]):
         if batch.image.shape[1] > 1:
             moved = still + 1 if batch.change is None else batch.change[:, [0, -1]].amax(1)
             return image, batch.image[:, -1], self._weight(moved)
-        warp = ThinPlateSpline.random(
-            len(image),
-            c.input_size,
-            grid=5,
-            displacement=c.displacement,
-            rotation=c.rotation * pi / 180,
-            scale=c.scale,
-            shift=c.shift,
-            generator=None,
-            like=image,
-        )
+        bend = Bend(displacement=c.displacement, rotation=c.rotation, scale=c.scale, shift=c.shift)
         moved = still + 1 if batch.change is None else batch.change[:, 0]
-        return image, warp_image(image, warp), self._weight(moved)
+        other = warp_image(image, random_spline(bend, image))
+        return image, other, self._weight(moved)
 
     def _weight(self, moved: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
         share = (moved / moved.amax((2, 3), keepdim=True).clamp(min=1e-3)).clamp(0, 1)

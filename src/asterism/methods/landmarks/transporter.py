@@ -31,7 +31,7 @@ Departs from the paper:
 """
 
 from dataclasses import dataclass, replace
-from math import pi, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -39,14 +39,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asterism.geometry import affine
-from asterism.geometry.coords import image_centre, pixel_grid, xy_from_uv
-from asterism.geometry.tps import ThinPlateSpline
 from asterism.geometry.warp import Inverse
 from asterism.methods.base import Trainable
 from asterism.nets.ladder import Ladder, Renderer
 from asterism.ops.heatmap import gaussian_maps
+from asterism.ops.places import farness, hold_left, jittered, keypoints_by_spread
 from asterism.ops.readout import Readout, marginal_softmax
-from asterism.ops.sampling import crop, valid_pixels, warp_image
+from asterism.ops.sampling import valid_pixels, warp_image
+from asterism.ops.views import Bend, random_similarity, random_spline, seen_alike, two_frames
 from asterism.types import Clips, Images, Keypoints2D, Recipe
 
 
@@ -134,7 +134,7 @@ class Transporter(Trainable[Images, Readout, Keypoints2D]):
         self.pose = Ladder(3, c.widths, fold=c.fold)
         self.head = nn.Conv2d(c.widths[-1], c.n_keypoints, 1)
         self.renderer = Renderer(c.widths[-1], 3, c.widths, fold=c.fold)
-        self.register_buffer("start", _jittered(c.n_keypoints, c.input_size))
+        self.register_buffer("start", jittered(c.n_keypoints, c.input_size))
         self.register_buffer("hold", torch.tensor(float(c.start_until > 0)))
 
     @property
@@ -147,22 +147,14 @@ class Transporter(Trainable[Images, Readout, Keypoints2D]):
     def forward(self, batch: Images) -> Readout:
         logits = self.head(self.pose(batch.image)).float()
         stride, beta = self.pose.stride, self.config.beta
-        cells = xy_from_uv(pixel_grid((logits.shape[2], logits.shape[3]), like=logits), stride)
-        distance = (cells - self.start[:, None, None]).square().sum(-1)  # K h w
-        reach = self.config.start_reach * self.unit
-        return marginal_softmax(logits - self.hold * distance / (2 * beta * reach**2), beta, stride)
+        far = farness(
+            self.start, (logits.shape[2], logits.shape[3]), stride, self.config.start_reach * self.unit
+        )
+        return marginal_softmax(logits - self.hold / beta * far, beta, stride)
 
     def decode(self, raw: Readout, batch: Images) -> Keypoints2D:
         """Means of the maps; the score is 1 less the spread, as a share of that of a flat map."""
-        flat = sum(side**2 for side in batch.image.shape[2:]) / 12  # variance of a uniform picture
-        spread = raw.cov.diagonal(dim1=-2, dim2=-1).sum(-1)
-        turn = batch.to_source[:, None, :, :2]
-        return Keypoints2D(
-            xy=affine.apply(batch.to_source, raw.xy),
-            score=(1 - spread / flat).clamp(0, 1),
-            cov=turn @ raw.cov @ turn.mT,
-            maps=raw.maps,
-        )
+        return keypoints_by_spread(raw, batch)
 
     def loss(self, batch: Clips) -> dict[str, Tensor]:
         pair = self._pair(batch)
@@ -200,52 +192,38 @@ class Transporter(Trainable[Images, Readout, Keypoints2D]):
 
     def _pair(self, batch: Clips) -> Pair:
         """Two different frames in either order; of a single picture, it and a random spline of it."""
-        b, t = batch.image.shape[:2]
-        if t > 1:
-            rows = torch.arange(b, device=batch.image.device)
-            first = torch.randint(t, (b,), device=rows.device)
-            second = (first + torch.randint(1, t, (b,), device=rows.device)) % t
-            seen = self._view(torch.cat([batch.image[rows, first], batch.image[rows, second]], dim=1))
-            return Pair(source=seen[:, :3], target=seen[:, 3:], weight=None)
+        if batch.image.shape[1] > 1:
+            return self._frames(batch)
         c, image = self.config, batch.image[:, 0]
-        size = (image.shape[2], image.shape[3])
-        spline = ThinPlateSpline.random(
-            b,
-            size,
-            grid=c.grid,
-            displacement=c.displacement,
-            rotation=c.rotation * pi / 180,
-            scale=c.scale,
-            shift=c.shift,
-            generator=None,
-            like=image,
+        bend = Bend(
+            grid=c.grid, displacement=c.displacement, rotation=c.rotation, scale=c.scale, shift=c.shift
         )
-        warp = Inverse(spline)
-        shown = valid_pixels(warp, size, like=image)
+        warp = Inverse(random_spline(bend, image))
+        shown = valid_pixels(warp, (image.shape[2], image.shape[3]), like=image)
         return Pair(source=image, target=warp_image(image, warp), weight=shown[:, None].to(image))
 
     # ----------------------------------------------------------------------------------------- the cures
 
-    def _view(self, frames: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Both frames of a clip, looked at in one random similarity about the middle."""
-        c, b, size = self.config, len(frames), (frames.shape[2], frames.shape[3])
-        if max(c.view_rotation, c.view_scale, c.view_shift) == 0:
-            return frames
-        dice = torch.rand(b, 4, device=frames.device) * 2 - 1
-        turn = affine.similarity(
-            dice[:, 0] * (c.view_rotation * pi / 180),
-            1 + dice[:, 1] * c.view_scale,
-            torch.zeros_like(dice[:, 2:]),
-        )
-        middle = image_centre(size, like=frames).expand(b, 2)
-        shift = middle - affine.apply(turn, middle[:, None])[:, 0] + dice[:, 2:] * c.view_shift * min(size)
-        return crop(frames, torch.cat([turn[..., :2], shift[..., None]], dim=-1), size)
+    def _frames(self, batch: Clips) -> Pair:
+        """Two different frames in either order, in one random view."""
+        c = self.config
+        source, target = two_frames(batch.image)
+        if max(c.view_rotation, c.view_scale, c.view_shift) > 0:
+            view = random_similarity(
+                len(source),
+                (source.shape[2], source.shape[3]),
+                rotation=c.view_rotation,
+                scale=c.view_scale,
+                shift=c.view_shift,
+                like=source,
+            )
+            source, target = seen_alike(source, target, view)
+        return Pair(source=source, target=target, weight=None)
 
     def recycle(self, batch: Clips, progress: float) -> str:
         """The points are let go of their starting places, little by little."""
-        until = self.config.start_until
         held = float(self.hold) > 0
-        self.hold.fill_(max(0.0, 1 - progress / until) if until > 0 else 0.0)
+        self.hold.fill_(hold_left(progress, self.config.start_until))
         return "points are free of their starting places" if held and float(self.hold) == 0 else ""
 
 
@@ -263,13 +241,3 @@ def transport(
     behind = passes.flip(1).cumprod(1).flip(1)  # of k and all behind it
     later = torch.cat([behind[:, 1:], torch.ones_like(behind[:, :1])], dim=1)
     return behind[:, :1] * fa + (hb * later).sum(1, keepdim=True) * fb
-
-
-def _jittered(k: int, size: tuple[int, int]) -> Float[Tensor, "k 2"]:
-    """k places in the middle half of a picture of `size` (h, w), one at random in each cell of a grid."""
-    h, w = size
-    columns = max(1, round(sqrt(k * w / h)))
-    rows = -(-k // columns)
-    index = torch.randperm(rows * columns)[:k]
-    cell = torch.stack([index % columns, index // columns], dim=-1) + torch.rand(k, 2)
-    return (0.25 + 0.5 * cell / torch.tensor([columns, rows])) * torch.tensor([w - 1.0, h - 1.0])
