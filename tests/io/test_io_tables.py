@@ -249,7 +249,8 @@ def test_the_ending_or_the_name_of_a_format_decides(tmp_path: Path, assert_same)
     for name, format in [("x.txt", None), ("x.json", "csv"), ("x.csv", "coco"), ("x.csv", "h5")]:
         with pytest.raises(RequestError, match=r"\.csv|\.json|csv, coco"):
             write_keypoints(tmp_path / name, table, format)
-    assert set(FORMATS) == {"csv", "coco", "deeplabcut", "sleap", "sleap-csv"}
+    wanted = {"csv", "coco", "deeplabcut", "sleap", "sleap-csv", "label-studio", "openpose"}
+    assert set(FORMATS) == wanted
 
 
 def test_names_are_written_as_seen_from_the_file(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_a_real_label_file(tmp_path: Path, assert_same) -> None:
     require_images(table)
     assert_same(table, replace(read_keypoints(MOUSE / "CollectedData.csv"), source=""), POINTS)
     for format, ending in FORMATS.items():
-        if format == "sleap-csv":  # it knows frames of a clip, not files
+        if format in ("sleap-csv", "label-studio", "openpose"):  # frames of a clip, rounding, other points
             continue
         write_keypoints(tmp_path / f"x{ending}", table, format)
         assert_same(read_keypoints(tmp_path / f"x{ending}"), table, POINTS)

@@ -28,6 +28,8 @@ class Args:
     preset: str = "small"  # the method's size: paper, small, or another that `asterism info` lists
     frame: Literal["auto", "whole", "boxes", "moments"] = "auto"
     """where to look: whole picture, labelled boxes, the moving object's moments; auto chooses"""
+    skeleton: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """edges, mirror pairs and OKS constants where the labels carry none or wrong ones: a .toml, or coco-17"""
     objects: int | None = None  # how many individuals are in a picture, for --frame moments
     device: str = "auto"  # cpu, cuda, or cuda:1; auto takes a GPU where there is one
     resume: bool = False  # go on with the run in -o
@@ -44,13 +46,16 @@ def run(args: Args) -> int:
     checks.positive("--steps", args.steps)
     checks.positive("--objects", args.objects)
     checks.seed(args.seed)
+    if args.skeleton is not None and args.data.startswith("world:"):
+        raise RequestError("--skeleton: a world brings its own; write world:figures?skeleton=body25")
+    data = args.data if args.skeleton is None else f"{args.data}?skeleton={args.skeleton}"
     folder = checks.new_run(args.output, args.method, args.resume)
     from asterism.engine.runs import Run
     from asterism.engine.train import train_on
     from asterism.viz.training import write_losses
 
     answer = train_on(
-        args.data,
+        data,
         args.method,
         folder,
         preset=args.preset,

@@ -3,7 +3,8 @@
 Coordinates are taken as they stand: whole numbers are pixel centres. `skeleton` counts from 1 in the file and
 from 0 in a table. COCO says neither which points mirror each other nor OKS constants; they are read from the
 category's `flip_pairs` and `sigmas` where a file has them (both are written) and from the names otherwise.
-A skeleton that does not fit the keypoints is left out: published files carry one of another data set.
+A skeleton that does not fit the keypoints is left out, or is the published one of these names: published
+files carry one of another data set. What else they get wrong is set right by `cocosets`.
 Annotations of crowds (iscrowd 1) are left out, too. In files without a single v = 2, v = 1 counts as visible:
 they say "labelled" with it.
 """
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 
 from asterism.errors import BadAnnotation
 from asterism.io.atomic import write_json
+from asterism.io.cocosets import published_form
 from asterism.io.fields import Entry, as_object, entries, kind, number, numbers, read_json, unique
 from asterism.io.locate import locate, relative_name
 from asterism.io.names import infer_swap
-from asterism.io.skeleton import known_sigma
+from asterism.io.skeleton import known_sigma, known_skeleton
 from asterism.io.table import KeypointTable
 
 
@@ -30,7 +32,7 @@ def read_coco(path: str | Path) -> KeypointTable:
     images = entries(path, document, "images")
     index = unique(path, images, "images", "id")
     files = _files(path, images)
-    category, rows = _rows(path, document)
+    category, rows = published_form(path, *_rows(path, document))
     keypoints = _keypoints(path, rows, category)
     names = tuple(category.get("keypoints") or (f"point{k}" for k in range(keypoints.shape[1])))
     image = np.array([_image(path, index, i, row) for i, row in rows], dtype=np.int64)
@@ -50,7 +52,7 @@ def read_coco(path: str | Path) -> KeypointTable:
         has_box=np.all(box[:, 2:] > 0, axis=1),
         area=np.array([number(path, row.get("area", 0), f"annotations[{i}].area") for i, row in rows]),
         sizes=_sizes(path, images),
-        edges=_edges(path, category, len(names)),
+        edges=_edges(path, category, names),
         swap=_swap(path, category, names),
         sigma=_sigma(path, category, names),
         source=str(path),
@@ -236,17 +238,21 @@ def _pairs(path: Path, category: Entry, field: str) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in found]
 
 
-def _edges(path: Path, category: Entry, count: int) -> tuple[tuple[int, int], ...]:
+def _edges(path: Path, category: Entry, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     pairs = _pairs(path, category, "skeleton")
     start = 0 if any(0 in pair for pair in pairs) else 1  # some published files count from 0
     edges = tuple((a - start, b - start) for a, b in pairs)
-    fits = all(a in range(count) and b in range(count) and a != b for a, b in edges)
-    return edges if fits else ()
+    fits = all(a in range(len(names)) and b in range(len(names)) and a != b for a, b in edges)
+    if fits and edges:
+        return edges
+    known = known_skeleton(names)
+    return known.edges if known and not fits else ()
 
 
 def _swap(path: Path, category: Entry, names: tuple[str, ...]) -> tuple[int, ...]:
     if "flip_pairs" not in category:
-        return infer_swap(names)
+        known = known_skeleton(names)
+        return known.swap if known else infer_swap(names)
     swap = list(range(len(names)))
     for i, (a, b) in enumerate(_pairs(path, category, "flip_pairs")):
         field = f"{path}: categories: flip_pairs[{i}]"
