@@ -51,10 +51,25 @@ def table(args: argparse.Namespace) -> None:
         frame=args.frame,
         device="cpu",
     )
-    answer = {"rows": done.answer["rows"], "protocol": done.answer["protocol"]}
+    part = f"{args.background}, {args.frame}, world {args.world}"
+    answer = {"rows": with_earlier(part, done.answer), "protocol": done.answer["protocol"]}
     answer["sentences"] = done.answer["sentences"]
-    merge("landmarks_table", f"{args.background}, {args.frame}, world {args.world}", answer, args.seeds)
+    merge("landmarks_table", part, answer, args.seeds)
     print(as_text(answer["rows"]))
+
+
+def with_earlier(part: str, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of this time, and those of methods that were measured before for the same time: a table may be
+    filled method by method, each row with its own seeds."""
+    path = HERE / "landmarks_table.json"
+    before = json.loads(path.read_text())["figures"].get(part) if path.exists() else None
+    if before is None or before["protocol"].get("minutes") != answer["protocol"]["minutes"]:
+        return answer["rows"]
+    if before["protocol"]["fingerprint"] != answer["protocol"]["fingerprint"]:
+        return answer["rows"]
+    new = {row["name"] for row in answer["rows"]}
+    rows = [*answer["rows"], *(row for row in before["rows"] if row["name"] not in new)]
+    return sorted(rows, key=lambda row: (row["kind"] != "method", row["name"] != OURS, row["name"]))
 
 
 def merge(name: str, part: str, figures: dict[str, Any], seeds: list[int], note: str = "") -> None:
