@@ -1,7 +1,7 @@
 """Multi-view bootstrapping from 20 labelled pictures of a generated rig: bench/pose2d_bootstrap.py
 
 For each seed: a rig of 8 cameras and people who move; 20 pictures of the first 6 cameras have labels.
-`bootstrap` learns from these, then twice from what the 6 cameras agree on. The control learns from the same 20
+`bootstrap` learns from these, twice from what 6 cameras agree on. The control learns from the same 20
 pictures alone, for as long as all of that took (training, looking and triangulating), by the processor's
 clock of one thread. Errors are means over all points inside the picture, hidden ones too, on moments that
 nobody learned from (the end of every person's time), in the 6 cameras and in 2 that were never used, and of

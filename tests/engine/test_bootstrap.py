@@ -87,6 +87,15 @@ def test_new_labels_are_right_and_those_made_by_hand_stay(images, few, fake, tmp
         assert np.array_equal(table.xy[row], own)
 
 
+def test_detections_are_laid_out_by_moment_and_view(images, dot):
+    ground = engine.look(images, (16, 16), "whole")
+    method = type(dot)(replace(dot.config, n_keypoints=17))
+    xy, score = engine.detected(method, ground, "cpu")
+    assert xy.shape == (4, 5, 17, 2) and score.shape == (4, 5, 17)
+    one = engine.keypoints(method, ground.images, ground.frames.rows(np.array([3 * 4 + 2])), (16, 16))[0]
+    np.testing.assert_allclose(xy[2, 3], one[0], atol=1e-4)
+
+
 def test_a_detector_that_knows_nothing_is_told(images, few, tmp_path):
     with pytest.raises(
         RequestError, match="in no moment 30% of the points were agreed on by 3 views within 1 "

@@ -207,12 +207,14 @@ def detected(
     method: Method, ground: Ground, device: str
 ) -> tuple[Float[Tensor, "T V K 2"], Float[Tensor, "T V K"]]:
     """What the method finds in every picture, and its scores; nothing where no object stood out."""
-    xy, score = keypoints(method, ground.images, ground.frames, ground.view.size, device=device)
-    score = np.where(ground.frames.found[:, None], score, 0.0)
-    by_view = (len(ground.images.views), ground.images.moments)
-    moved = (np.moveaxis(x.reshape(*by_view, *x.shape[1:]), 0, 1) for x in (xy, score))
-    places, scores = (torch.from_numpy(np.ascontiguousarray(x)) for x in moved)
-    return places, scores
+    places, scores = [], []
+    every = np.arange(ground.images.moments)
+    for v, view in enumerate(ground.images.views):  # a video is decoded in one pass
+        frames = replace(ground.frames.rows(v * len(every) + every), image=every)
+        xy, score = keypoints(method, view, frames, ground.view.size, device=device)
+        places.append(torch.from_numpy(xy))
+        scores.append(torch.from_numpy(np.where(frames.found[:, None], score, 0.0)))
+    return torch.stack(places, dim=1), torch.stack(scores, dim=1)
 
 
 def taught(
