@@ -18,6 +18,8 @@ Departs from the paper:
   over cells: another scale of the same cost. `balance` is not in the paper (0 there).
 - the authors start from weights learned on ImageNet; here every convolution starts from a normal of 0.001, as
   theirs do without such weights.
+- the authors feed blue, green, red to mean and deviation of red, green, blue; here that is `colours`
+  (2, 1, 0), for their weights alone.
 - rotation and scale are uniform, not cut normals. The test-time flip is not part of decode: `--flip` adds it.
 """
 
@@ -49,6 +51,7 @@ class SimpleBaselineConfig:
     sigma: float = 2.0  # cells
     balance: float = 0.0  # how many times more a cell counts at the target's peak
     codec: str = "dark"  # of ops.heatmap.CODECS
+    colours: tuple[int, int, int] = (0, 1, 2)  # of R, G, B, what the network's channels are; 2, 1, 0 is BGR
 
 
 class SimpleBaseline(Trainable[Images, Raw, Keypoints2D]):
@@ -101,7 +104,7 @@ class SimpleBaseline(Trainable[Images, Raw, Keypoints2D]):
         self.codec = codec_named(config.codec, STRIDE, config.sigma)
 
     def forward(self, batch: Images) -> Raw:
-        return self.net(standardised(batch.image))
+        return self.net(standardised(batch.image[:, list(self.config.colours)]))
 
     def maps_of(self, raw: Raw) -> Float[Tensor, "B K h w"]:
         """What is decoded."""
