@@ -37,7 +37,8 @@ def read_flic(path: str | Path) -> KeypointTable:
     corners = np.array(boxes)
     box = np.concatenate([corners[:, :2] - _FIRST, corners[:, 2:] - corners[:, :2]], axis=1)
     images, image = placed(names)
-    return labelled_table(path, published("flic-11"), images, image, xy, np.isfinite(xy).all(-1), box=box)
+    labelled = np.asarray(np.isfinite(xy).all(-1))
+    return labelled_table(path, published("flic-11"), images, image, xy, labelled, box=box)
 
 
 def _name(path: str | Path, i: int, example: Any) -> str:
