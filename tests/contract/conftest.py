@@ -13,7 +13,7 @@ from asterism import catalogue
 from asterism.geometry import affine
 from asterism.geometry.coords import pixel_grid
 from asterism.methods.base import Method, Trainable
-from asterism.types import Clips, Images, LabelledImages, Struct
+from asterism.types import Clips, Images, LabelledImages, LabelledPeople, Struct
 
 TEMPLATE = "asterism.methods._template"
 
@@ -43,6 +43,23 @@ def labelled_images(config, b: int, seed: int = 0) -> LabelledImages:
     return LabelledImages(image=image, to_source=to_source, xy=xy, labelled=every, visible=every)
 
 
+def labelled_people(config, b: int, seed: int = 0) -> LabelledPeople:
+    """One individual in every picture, a row of padding, and a corner that does not count."""
+    one = labelled_images(config, b, seed)
+    nobody = torch.zeros(b, 1, config.n_keypoints, dtype=torch.bool)
+    counts = torch.ones(b, 1, *config.input_size)
+    counts[:, :, :4, :4] = 0.0
+    return LabelledPeople(
+        image=one.image,
+        to_source=one.to_source,
+        xy=torch.cat([one.xy[:, None], torch.full_like(one.xy, torch.nan)[:, None]], dim=1),
+        labelled=torch.cat([one.labelled[:, None], nobody], dim=1),
+        visible=torch.cat([one.visible[:, None], nobody], dim=1),
+        valid=torch.tensor([True, False]).expand(b, 2),
+        counts=counts,
+    )
+
+
 def clips(config, b: int, seed: int = 0) -> Clips:
     """Four pictures in which the blobs move, in front of a background that is known."""
     parts = [scene(b, config.n_keypoints, config.input_size, 100 * seed + t)[0] for t in range(4)]
@@ -55,13 +72,14 @@ def clips(config, b: int, seed: int = 0) -> Clips:
 MAKE: dict[type[Struct], Callable[..., Struct]] = {
     Images: images,
     LabelledImages: labelled_images,
+    LabelledPeople: labelled_people,
     Clips: clips,
 }
 
 
 def spoil(batch: Struct) -> Struct:
     """The batch with its first point of its first row not labelled, and NaN where nobody may look."""
-    if not isinstance(batch, LabelledImages):
+    if not isinstance(batch, LabelledImages | LabelledPeople):
         return batch
     labelled, xy = batch.labelled.clone(), batch.xy.clone()
     labelled[0, 0], xy[0, 0] = False, torch.nan

@@ -6,12 +6,13 @@ no data set, no file, no device and no seed. Classical solvers are Methods witho
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from asterism.types import Recipe, Struct
+from asterism.types import Recipe, Skeleton, Struct
 
 In = TypeVar("In", bound=Struct)
 Raw = TypeVar("Raw")
@@ -92,6 +93,11 @@ class Trainable(Method[In, Raw, Out]):
     def recipe_of(cls, preset: str) -> Recipe:
         """How a preset is trained."""
         return cls.recipes.get(preset, cls.recipe)
+
+    @classmethod
+    def config_for(cls, config: Any, skeleton: Skeleton) -> Any:
+        """The preset's config for data with these points. Methods that use the edges override this."""
+        return replace(config, n_keypoints=len(skeleton))
 
     @abstractmethod
     def loss(self, batch: Any) -> dict[str, Tensor]:

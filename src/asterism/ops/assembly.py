@@ -44,6 +44,9 @@ class Least:
     score: float = 0.4
 
 
+LEAST = Least()
+
+
 def global_greedy(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
     """All pairs of all limbs, best first: each begins, extends or joins people, unless it contradicts one."""
     score = peaks.score.double().cpu().numpy()
@@ -97,7 +100,7 @@ def nearest(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
     return _in_order(peaks, limbs, chosen)
 
 
-def kept(found: Assembled, least: Least = Least()) -> Assembled:
+def kept(found: Assembled, least: Least = LEAST) -> Assembled:
     """Only people with enough parts and score."""
     enough = ((found.member >= 0).sum(1) >= least.parts) & (found.score >= least.score)
     return Assembled(found.member[enough], found.score[enough])

@@ -47,6 +47,14 @@ def limbs_of(ends: tuple[tuple[int, int], ...]) -> Limbs:
     return Limbs(ends=ends, redundant=frozenset(redundant))
 
 
+def unjoined(limbs: Limbs, parts: int) -> list[int]:
+    """The parts, of 0 to parts - 1, that no way along the limbs leads to from part 0."""
+    reached = {0}
+    for _ in range(parts):
+        reached |= {part for ends in limbs.ends if reached & set(ends) for part in ends}
+    return [part for part in range(parts) if part not in reached]
+
+
 def bridges(edges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """Limbs that pass over one part: between parts two edges apart that no edge joins, in their order.
 
@@ -99,6 +107,7 @@ class Integral:
         return math.ceil(self.share * self.samples - 1e-9)
 
 
+INTEGRAL = Integral()
 Score = Callable[[Float[Tensor, "n S 2"], Float[Tensor, "n 2"]], Float[Tensor, " n"]]  # field read, direction
 
 
@@ -174,7 +183,7 @@ def find_pairs(
     peaks: Peaks,
     fields: Float[Tensor, "L2 h w"],
     limbs: Limbs,
-    integral: Integral = Integral(),
+    integral: Integral = INTEGRAL,
     score: Score = agreement,
 ) -> Pairs:
     """All pairs of all limbs at once whose field runs along them, and their scores."""
