@@ -1,8 +1,8 @@
 """Turn weights that other programs published into a run, from a file that you have.
 
-FILE is a checkpoint (.pth, .pt) or a .caffemodel; METHOD is stacked-hourglass, hrnet, simple-baseline or
-openpose. Nothing is downloaded and nothing is unpickled; every tensor must find its place. The weights keep
-the licence that their authors gave them.
+FILE is a checkpoint (.pth, .pt) or a .caffemodel; METHOD is stacked-hourglass, hrnet, simple-baseline,
+openpose or lightweight-openpose. Nothing is downloaded and nothing is unpickled; every tensor must find its
+place. The weights keep the licence that their authors gave them.
 """
 
 from dataclasses import dataclass

@@ -171,6 +171,17 @@ def _caffe_skeleton(config: Any) -> Skeleton | None:
     return Skeleton(names=tuple(f"face_{i}" for i in range(70))) if config.n_keypoints == 70 else None
 
 
+def _lightweight_names(net: nn.Module) -> dict[str, str]:
+    from asterism.nets.lightweight_openpose import published_keys
+
+    return {ours: theirs for theirs, ours in published_keys(net).items()}
+
+
+def _lightweight(config: Any, tensors: Tensors) -> Any:
+    """Only the count of refinement stages differs between published files."""
+    return replace(config, refinements=count(tensors, "refinement_stages."))
+
+
 _MMPOSE = (("backbone.", ""), ("keypoint_head.", ""), ("head.", ""))
 _APACHE = "mmpose's weights are Apache-2.0, trained on data sets with licences of their own"
 
@@ -240,6 +251,17 @@ ORIGINS = (
         config=_openpose,
         skeleton=_caffe_skeleton,
         caffe=True,
+        frame="whole",
+        input="BGR",
+    ),
+    Origin(
+        name="Daniil-Osokin/lightweight-human-pose-estimation.pytorch",
+        method="lightweight-openpose",
+        files="checkpoint_iter_*.pth",
+        licence="the code is Apache-2.0; the weights were trained on COCO, which has licences of its own",
+        names=_lightweight_names,
+        config=_lightweight,
+        skeleton=_caffe_skeleton,
         frame="whole",
         input="BGR",
     ),
