@@ -9,16 +9,18 @@ import functools
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asterism.errors import RequestError
 
 if TYPE_CHECKING:
     from asterism.methods.base import Method
+    from asterism.methods.synchroniser import Synchroniser
 
 _ROOT = Path(__file__).parent / "methods"
 _CONSTANTS = ("name", "family", "paper", "link")
 _NAMES = ("takes", "gives", "learns_from")
+_SYNCHRONISER = {"family": "matching", "takes": "Matches", "gives": "Tracks"}  # what that contract fixes
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def _entry(path: Path) -> Entry:
         if not isinstance(node, ast.ClassDef):
             continue
         found = dict.fromkeys(_CONSTANTS + _NAMES, "")
+        if any(isinstance(base, ast.Name) and base.id == "Synchroniser" for base in node.bases):
+            found |= _SYNCHRONISER
         for line in node.body:
             if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
                 continue
@@ -78,5 +82,14 @@ def entry(name: str) -> Entry:
 
 def method_class(name: str) -> "type[Method]":
     """The class of a method; this imports its file, and torch with it."""
+    return _class(name)
+
+
+def synchroniser(name: str) -> "type[Synchroniser]":
+    """The class of a solver that takes Matches; this imports its file."""
+    return _class(name)
+
+
+def _class(name: str) -> Any:
     found = entry(name)
     return getattr(importlib.import_module(found.module), found.cls)

@@ -29,6 +29,10 @@ class BadCloud(RequestError):
     """A file of points or of a mesh that cannot be used; the message names the file and the field."""
 
 
+class BadMatches(RequestError):
+    """Matches of many images that cannot be used; the message names the file and the field."""
+
+
 class BadWeights(RequestError):
     """A weights folder that is incomplete, altered, or belongs to another method."""
 

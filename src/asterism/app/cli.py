@@ -18,7 +18,7 @@ from asterism.errors import AsterismError, RequestError
 
 VERBS = (
     *("demo", "discover", "attach", "train", "bootstrap", "predict", "evaluate", "compare"),
-    *("convert", "methods", "info", "doctor"),
+    *("sync", "convert", "methods", "info", "doctor"),
 )
 
 

@@ -16,6 +16,8 @@ class Args:
 
 def run(args: Args) -> int:
     entry = catalogue.entry(args.name)
+    if entry.takes == "Matches":
+        return _tell_solver(entry, args.json)
     from asterism.engine.cost import cost_of
 
     method = catalogue.method_class(args.name)
@@ -41,4 +43,14 @@ def run(args: Args) -> int:
         },
     }
     print(show.as_json(answer) if args.json else show.as_lines(answer))
+    return 0
+
+
+def _tell_solver(entry: catalogue.Entry, json: bool) -> int:
+    """A solver of matches has no weights and no presets, only what its config says."""
+    answer = {
+        key: getattr(entry, key) for key in ("name", "family", "paper", "link", "idea", "takes", "gives")
+    }
+    answer["config"] = str(catalogue.synchroniser(entry.name).Config())
+    print(show.as_json(answer) if json else show.as_lines(answer))
     return 0
