@@ -19,6 +19,7 @@ from asterism.engine.ground import found, ground_of, labels_in_frames, points_in
 from asterism.engine.labels import with_labels_of
 from asterism.engine.lesson import labelled_pictures
 from asterism.engine.looks import Looked, in_source, labels_of, look_at, turned_looks
+from asterism.engine.people import measure_people
 from asterism.engine.predict import keypoints
 from asterism.engine.runs import Run
 from asterism.engine.view import View, frames_for, read_view
@@ -27,6 +28,7 @@ from asterism.errors import RequestError
 from asterism.methods.base import Method
 from asterism.metrics import oks, pixel
 from asterism.metrics.landmarks import Labels, LandmarkReport, Points, PointsScore, evaluate_landmarks
+from asterism.types import People2D
 
 
 def evaluate_run(
@@ -64,6 +66,9 @@ def evaluate_run(
         )
     train, test, warnings = _pictures(info, images, everything)
     about = {"run": str(run), "data": path, "method": name, "test_pictures": len(test)}
+    if method.gives is People2D and skeleton is not None:
+        about |= {"warning": "; ".join(warnings)} if warnings else {}
+        return about | measure_people(method, skeleton, images, test, view.size, device)
     frames = frames_for(images, view)
     look = look_at(images, view, test, frames)
     if look.frames.kind != view.kind:
@@ -75,10 +80,7 @@ def evaluate_run(
             raise RequestError(
                 f"--protocol {protocol}: this run finds named points and needs no head; leave it out"
             )
-        names = skeleton.names if skeleton is not None else ()
-        if names != images.table.names:
-            given, wanted = ", ".join(images.table.names), ", ".join(names)
-            raise RequestError(f"{path}: has the points {given}; the run finds {wanted}")
+        _check_names(path, images.table.names, skeleton.names if skeleton is not None else ())
         mean = np.array(info["mean_shape"])
         return about | measure_detector(method, view, images, test, mean, info["seed"], device)
     untrained = untrained_like(method, info["seed"])
@@ -88,6 +90,11 @@ def evaluate_run(
     report = measure_landmarks(method, untrained, view, images, train, test, info["seed"], device=device)
     alive = health_of(method, look, frames, view, device)
     return about | _short(report) | {"health": alive}
+
+
+def _check_names(path: str, given: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+    if given != wanted:
+        raise RequestError(f"{path}: has the points {', '.join(given)}; the run finds {', '.join(wanted)}")
 
 
 def _pictures(

@@ -1,6 +1,6 @@
 """What a method is to learn from a data set: configuration, frames, split, names of the points."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from asterism.catalogue import method_class
 from asterism.data.base import FrameTable, ImageSet
 from asterism.data.crops import frames_of
 from asterism.data.frames import find_frames
+from asterism.data.people import whole_frames
 from asterism.data.splits import Split, split
 from asterism.data.subset import thinned
 from asterism.engine.view import View, view_of
@@ -20,7 +21,7 @@ from asterism.geometry import affine
 from asterism.geometry.coords import xyn_from_xy
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Trainable
-from asterism.types import Clips, Images, LabelledImages, Skeleton
+from asterism.types import Clips, Images, LabelledImages, LabelledPeople, Skeleton
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ def trainable(name: str, preset: str) -> type[Trainable]:
     cls = method_class(name)
     if not issubclass(cls, Trainable):
         raise RequestError(f"{name} has nothing to learn")
-    if cls.learns_from not in (Images, LabelledImages, Clips):
+    if cls.learns_from not in (Images, LabelledImages, LabelledPeople, Clips):
         raise RequestError(f"{name} learns from {cls.learns_from.__name__}; only pictures can be given here")
     if preset not in cls.presets:
         raise RequestError(f"--preset {preset}: {name} has {', '.join(cls.presets)}")
@@ -58,15 +59,16 @@ def lesson_of(
 ) -> Lesson:
     """Look at the data as the method will. Raises RequestError when it wants labels and there are none."""
     table, config = images.table, cls.presets[preset]
-    with_labels = cls.learns_from is LabelledImages
+    several = cls.learns_from is LabelledPeople
+    with_labels = cls.learns_from is LabelledImages or several
     if with_labels:
         if table is None or images.skeleton is None:
             raise RequestError(
                 f"{path}: {cls.name} learns from labels and there are none here; give a COCO .json, a "
                 "DeepLabCut project or world:figures, or take a method that learns without: asterism methods"
             )
-        config = replace(config, n_keypoints=len(table.names))
-    found = find_frames(images, frame, objects)
+        config = cls.config_for(config, images.skeleton)
+    found = _whole(cls, images, frame) if several else find_frames(images, frame, objects)
     if objects is not None and found.kind != "moments":
         raise RequestError(
             f"--objects {objects}: only moving objects are counted, and {path} is looked at in other frames "
@@ -74,19 +76,22 @@ def lesson_of(
         )
     parts = None if table is None else split(labelled_pictures(table), seed=seed)
     frames = found if parts is None else found.rows(np.isin(found.image, parts.train))
-    if with_labels and table is not None:
+    if with_labels and not several and table is not None:
         frames = frames.rows((frames.row >= 0) & table.labelled[frames.row].any(1))
         _check_places(images, table, frames.row, path)
     frames = thinned(images, frames)
     view = view_of(found, config.input_size)
     skeleton = images.skeleton if with_labels else None
+    shape = None
+    if with_labels and not several and table is not None:
+        shape = mean_shape(frames, table, view.size).tolist()
     about = {
         "config": asdict(config),
         "view": {**view.as_json(), "why": found.why},
         "data": {"path": path, "fingerprint": images.fingerprint(), "pictures": len(images)},
         "split": _split_json(parts),
         "trained_frames": len(frames),
-        "mean_shape": mean_shape(frames, table, view.size).tolist() if with_labels and table else None,
+        "mean_shape": shape,
     }
     return Lesson(
         config=config,
@@ -95,6 +100,13 @@ def lesson_of(
         skeleton=skeleton or unnamed(config.n_keypoints),
         about=about,
     )
+
+
+def _whole(cls: type[Trainable], images: ImageSet, frame: str) -> FrameTable:
+    """Raises RequestError when other frames are asked for than those that show everybody at once."""
+    if frame not in ("auto", "whole"):
+        raise RequestError(f"--frame {frame}: {cls.name} finds everybody in whole pictures; leave it out")
+    return whole_frames(images)
 
 
 def _check_places(images: ImageSet, table: KeypointTable, rows: NDArray[np.int64], path: str) -> None:

@@ -20,6 +20,7 @@ from asterism.data.sources import open_data
 from asterism.data.tables import joined
 from asterism.engine.bars import Progress, bar
 from asterism.engine.flipped import flipped
+from asterism.engine.people import people_table
 from asterism.engine.runs import Run
 from asterism.engine.team import pick_device
 from asterism.engine.view import frames_for, read_view
@@ -30,7 +31,7 @@ from asterism.io.images import IMAGE_SUFFIXES
 from asterism.io.keypoints import check_format, write_keypoints
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Method
-from asterism.types import Images, Keypoints2D, Skeleton
+from asterism.types import Images, Keypoints2D, People2D, Skeleton
 
 _BATCH = 32
 
@@ -207,6 +208,11 @@ def predict_to(
             bar(images.title) if len(images) > 1 else nullcontext()
         )
         with shown as progress:
+            if method.gives is People2D:
+                looks.append("whole: everybody is found in one look")
+                asked = {"device": device, "draw": draw, "progress": progress}
+                tables.append(people_table(method, skeleton, images, view.size, **asked))
+                continue
             frames = frames_for(images, view)
             looks.append(f"{frames.kind}: {frames.why}")
             lost += int((~frames.found).sum())

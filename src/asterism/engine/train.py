@@ -11,6 +11,7 @@ import torch
 from asterism.data.base import ImageSet
 from asterism.data.crops import Crops
 from asterism.data.gathered import Gathered, gather
+from asterism.data.people import People
 from asterism.data.sources import open_data
 from asterism.engine.bars import Progress, bar
 from asterism.engine.batches import Samples, stream
@@ -23,7 +24,7 @@ from asterism.engine.team import leads, pick_device, team
 from asterism.engine.view import View, write_view
 from asterism.errors import RequestError
 from asterism.methods.base import Trainable
-from asterism.types import Clips, Recipe, Skeleton
+from asterism.types import Clips, LabelledPeople, Recipe, Skeleton
 
 
 def train(
@@ -149,11 +150,12 @@ def train_on(
 
 def _samples(
     cls: type[Trainable], images: ImageSet, lesson: Lesson, recipe: Recipe, seed: int
-) -> Gathered | Crops:
+) -> Gathered | Crops | People:
     """What the method learns from; one sample is read, so that pictures nobody can read are named now."""
     if cls.learns_from is Clips:
         return gather(images, lesson.frames, lesson.view.size, clips=True, length=cls.clip_length)
-    crops = Crops(images, lesson.frames, lesson.view.size, recipe.augment, seed)
+    kind = People if cls.learns_from is LabelledPeople else Crops
+    crops = kind(images, lesson.frames, lesson.view.size, recipe.augment, seed)
     if not len(crops):
         raise RequestError(f"{images.title}: no picture with a frame and, where wanted, labels to learn from")
     crops[0, 0]

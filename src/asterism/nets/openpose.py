@@ -99,6 +99,11 @@ def _tpami_stage(name: str, in_channels: int, width: int, head: int, out: int, b
     return Layers(*named)
 
 
+def last_convolution(module: nn.Module) -> nn.Conv2d:
+    """The convolution that a stack ends in."""
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)][-1]
+
+
 class TPAMI(nn.Module):
     """`field_stages` stages refine the fields, then `map_stages` the maps, which see the last fields.
 

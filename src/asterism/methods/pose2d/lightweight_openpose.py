@@ -35,7 +35,7 @@ from asterism.geometry.coords import xy_from_uv
 from asterism.losses.people import energy_of, regional
 from asterism.methods.base import Trainable
 from asterism.nets.lightweight_openpose import MOBILENET, LightweightOpenPose
-from asterism.nets.openpose import Stages
+from asterism.nets.openpose import Stages, last_convolution
 from asterism.nets.openpose_parts import COCO_18, published_limbs
 from asterism.ops.assembly_pairs import Limbs, limbs_of, unjoined
 from asterism.ops.fields import cell_weight, limb_fields, people_maps, with_background
@@ -156,11 +156,14 @@ class LightweightOpenPoseMethod(Trainable[Images, Raw, People2D]):
             head=config.head,
         )
         self.limbs = Limbs(ends=config.limbs, redundant=frozenset(config.redundant))
-        for stage in (self.net.first, *self.net.refine):
-            for head in (stage.maps, stage.fields):
-                nn.init.normal_(head[-1][0].weight, std=0.01)
-                nn.init.zeros_(head[-1][0].bias)
-            nn.init.ones_(stage.maps[-1][0].bias[-1:])  # the background is everywhere
+        for name, stack in self.net.named_modules():
+            if name.rpartition(".")[2] in ("maps", "fields"):
+                head = last_convolution(stack)
+                nn.init.normal_(head.weight, std=0.01)
+                assert head.bias is not None
+                nn.init.zeros_(head.bias)
+                if name.endswith("maps"):
+                    nn.init.ones_(head.bias[-1:])  # the background is everywhere
 
     def forward(self, batch: Images) -> Raw:
         return self.net(batch.image)

@@ -42,7 +42,7 @@ from asterism.geometry import affine
 from asterism.geometry.coords import xy_from_uv
 from asterism.losses.people import energy_of, regional
 from asterism.methods.base import Trainable
-from asterism.nets.openpose import TPAMI, Machine, Stages, TwoBranch
+from asterism.nets.openpose import TPAMI, Machine, Stages, TwoBranch, last_convolution
 from asterism.nets.openpose_parts import BODY_25, COCO_18, MPI, published_limbs
 from asterism.ops.assembly_pairs import Limbs, limbs_of, unjoined
 from asterism.ops.fields import cell_weight, limb_fields, people_maps, with_background
@@ -70,7 +70,7 @@ _TINY = {
     "first": (8, 16),
 }
 # What is built for maps (the background included) and fields.
-NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
+NETWORKS: dict[str, Callable[[int, int], TPAMI | TwoBranch | Machine]] = {
     "tpami": lambda maps, fields: TPAMI(maps, fields),
     "two-branch": lambda maps, fields: TwoBranch(maps, fields),
     "machine": lambda maps, fields: Machine(maps),
@@ -176,16 +176,22 @@ class OpenPose(Trainable[Images, Raw, People2D]):
 
     def __init__(self, config: OpenPoseConfig) -> None:
         super().__init__(config)
-        self.net = NETWORKS[config.network](config.n_keypoints + 1, 2 * len(config.limbs))
+        self.net: TPAMI | TwoBranch | Machine = NETWORKS[config.network](
+            config.n_keypoints + 1, 2 * len(config.limbs)
+        )
         self.limbs = Limbs(ends=config.limbs, redundant=frozenset(config.redundant))
         for module in self.net.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
-        for stack in (*getattr(self.net, "fields", ()), *self.net.maps):
-            nn.init.normal_(stack[-1].weight, std=0.01)
-        for stack in self.net.maps:
-            nn.init.ones_(stack[-1].bias[-1:])  # the background is everywhere
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for name, stack in self.net.named_children():
+            stages = stack.children() if name in ("maps", "fields") else ()
+            heads = [last_convolution(stage) for stage in stages]
+            for head in heads:
+                nn.init.normal_(head.weight, std=0.01)
+                if name == "maps" and head.bias is not None:
+                    nn.init.ones_(head.bias[-1:])  # the background is everywhere
 
     def forward(self, batch: Images) -> Raw:
         return self.net(batch.image)
