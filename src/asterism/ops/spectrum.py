@@ -54,7 +54,7 @@ def leading(
     small).
     """
     a = normalised(w)
-    n = a.shape[0]
+    n = len(a.indptr) - 1
     centre = _Centring(offsets)
     k = min(k, n)
     if n <= _DENSE or k >= n - 2:
@@ -63,7 +63,7 @@ def leading(
         return values[::-1][:k], vectors[:, ::-1][:, :k]
     operator = LinearOperator((n, n), matvec=lambda x: centre(a @ centre(x.ravel())), dtype=np.float32)  # type: ignore[call-arg]
     start = np.sin(1.0 + np.arange(n) * 12.9898).astype(np.float32)  # any vector with a part in everything
-    values, vectors = eigsh(operator, k=k, which="LA", v0=start, tol=1e-2, ncv=min(n - 1, 2 * k + 20))
+    values, vectors = eigsh(operator, k=k, which="LA", v0=start, tol=1e-2, ncv=min(n - 1, 2 * k + 20))  # type: ignore[arg-type]
     order = np.argsort(-values)
     return values[order].astype(np.float64), vectors[:, order].astype(np.float64)
 
@@ -73,7 +73,7 @@ def universe_size(values: Float[np.ndarray, " R"], most: int) -> int:
     if len(values) < 2 or values[0] <= 0:
         return 1
     above, below = values[:-1][:most], np.maximum(values[1:][:most], 0)
-    gap = np.where(above > 1e-6, (above - below) / np.maximum(above, 1e-6), 0)
+    gap = (above - below) / (np.maximum(above, 0) + values[0] / 4)  # the tail's small steps are no gaps
     return int(np.argmax(gap)) + 2
 
 
@@ -142,7 +142,7 @@ def _sample(offsets: np.ndarray, most: int) -> np.ndarray:
     """Features of images spread over all of them, about `most`."""
     m = len(offsets) - 1
     step = max(1, int(np.ceil(offsets[-1] / most)))
-    return np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in range(0, m, step)])
+    return np.concatenate([np.arange(int(offsets[i]), int(offsets[i + 1])) for i in range(0, m, step)])
 
 
 def _means(rows: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:

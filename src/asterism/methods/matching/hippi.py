@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 from scipy import sparse
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from asterism.matches import Matches
 from asterism.methods.synchroniser import Synchroniser
@@ -87,7 +87,7 @@ def neighbours(matches: Matches, most: int) -> sparse.csr_array:
         k = min(most, b - a - 1)
         if k < 1:
             continue
-        found = cKDTree(matches.xy[a:b]).query(matches.xy[a:b], k=k + 1)[1]
+        found = KDTree(matches.xy[a:b]).query(matches.xy[a:b], k=k + 1)[1]
         own = np.repeat(np.arange(a, b), k + 1)
         other = a + found.ravel()
         keep = own != other
