@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 _ROWS = 128  # of a block: its product with a few thousand columns fits the cache
+_PARTS = 16  # of the columns, for the ratio test: only the best one's part is multiplied again
 
 
 def mutual_nearest(
@@ -23,7 +24,8 @@ def mutual_nearest(
     """
     if len(a) == 0 or len(b) == 0:
         return torch.zeros(0, 2, dtype=torch.long, device=a.device), a.new_zeros(0)
-    by_row, by_column = _greatest(a, b)
+    by_part, by_column = _greatest(a, b, _PARTS if ratio < 1 else 1)
+    by_row = by_part.amax(1)
     i, j, unsure = _joined(by_row, by_column)
     value = (a[i] * b[j]).sum(1)
     room = 1e-4 * by_row[i].abs().clamp(min=1e-6)
@@ -34,21 +36,35 @@ def mutual_nearest(
     pairs = pairs[pairs[:, 0].argsort()]
     similarity = (a[pairs[:, 0]] * b[pairs[:, 1]]).sum(1)
     if ratio < 1 and len(b) > 1 and len(pairs):
-        kept = _distinct(a, b, pairs, similarity, float(ratio))
+        kept = _distinct(a, b, by_part, pairs, similarity, float(ratio))
         pairs, similarity = pairs[kept], similarity[kept]
     return pairs, similarity
 
 
-def _greatest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The greatest values of the rows and of the columns of a b^T."""
-    by_row, by_column = a.new_empty(len(a)), a.new_full((len(b),), -torch.inf)
+def _greatest(a: Tensor, b: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """The greatest values of a b^T: N P, of each row in parts of the columns (_edges), and M, of the
+    columns.
+    """
+    edges = _edges(len(b), parts)
+    width = edges[1]
+    by_part, by_column = a.new_empty(len(a), len(edges) - 1), a.new_full((len(b),), -torch.inf)
     buffer, bt = a.new_empty(min(_ROWS, len(a)), len(b)), b.T
+    even = len(b) // width
     for start in range(0, len(a), _ROWS):
         rows = a[start : start + _ROWS]
         product = torch.mm(rows, bt, out=buffer[: len(rows)])
-        torch.amax(product, 1, out=by_row[start : start + len(rows)])
+        place = by_part[start : start + len(rows)]
+        place[:, :even] = product[:, : even * width].unflatten(1, (even, width)).amax(2)
+        if even * width < len(b):
+            place[:, even] = product[:, even * width :].amax(1)
         torch.maximum(by_column, product.amax(0), out=by_column)
-    return by_row, by_column
+    return by_part, by_column
+
+
+def _edges(n: int, parts: int) -> list[int]:
+    """Where parts of n columns begin, and n: all of one width but the last, which may be narrower."""
+    width = -(-n // parts)
+    return [*range(0, n, width), n]
 
 
 def _joined(by_row: Tensor, by_column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,14 +95,21 @@ def _settled(a: Tensor, b: Tensor, rows: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _distinct(a: Tensor, b: Tensor, pairs: Tensor, similarity: Tensor, ratio: float) -> Tensor:
-    """Which pairs are nearer than `ratio` times the next best of b; only the pairs' rows are looked at."""
-    second = torch.empty_like(similarity)
-    bt = b.T
-    for start in range(0, len(pairs), _ROWS):
-        part = pairs[start : start + _ROWS]
-        product = a[part[:, 0]] @ bt
-        product.scatter_(1, part[:, 1:], -torch.inf)
-        second[start : start + len(part)] = product.amax(1)
+def _distinct(
+    a: Tensor, b: Tensor, by_part: Tensor, pairs: Tensor, similarity: Tensor, ratio: float
+) -> Tensor:
+    """Which pairs are nearer than `ratio` times the next best of b.
+
+    The next best is the greatest of the other parts, or the second in the part of the best, looked at again.
+    """
+    edges = _edges(len(b), _PARTS)
+    part = pairs[:, 1] // edges[1]
+    others = by_part[pairs[:, 0]].scatter(1, part[:, None], -torch.inf)
+    second = others.amax(1)
+    for p in range(len(edges) - 1):
+        here = (part == p).nonzero()[:, 0]
+        product = a[pairs[here, 0]] @ b[edges[p] : edges[p + 1]].T
+        product.scatter_(1, pairs[here, 1:] - edges[p], -torch.inf)
+        second[here] = torch.maximum(second[here], product.amax(1))
     near, far = (2 - 2 * similarity).clamp(min=0), (2 - 2 * second).clamp(min=0)
     return near <= ratio**2 * far
