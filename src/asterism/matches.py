@@ -8,6 +8,7 @@ matcher may give several candidates for one feature: nothing here has to be one-
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -39,7 +40,7 @@ class Matches:
     @classmethod
     def of(
         cls,
-        w: sparse.sparray | sparse.spmatrix,
+        w: Any,  # any sparse array: scipy's types say little of them
         counts: Sequence[int] | Int[np.ndarray, " M"],
         xy: Float[np.ndarray, "N 2"] | None = None,
         names: Sequence[str] = (),
@@ -58,7 +59,7 @@ class Matches:
             raise BadMatches(
                 f"{where}: shape is {w.shape}, but counts add up to {n} features: wanted {(n, n)}"
             )
-        w = sparse.csr_array(w).astype(np.float32)
+        w = sparse.csr_array(w, dtype=np.float32)
         if not np.isfinite(w.data).all() or (w.data < 0).any():
             raise BadMatches(f"{where}: data holds weights that are negative, infinite or no numbers")
         w = sparse.csr_array(w.maximum(w.T))
@@ -85,10 +86,10 @@ class Matches:
         """The image of every feature."""
         return np.repeat(np.arange(self.n_images), self.counts)
 
-    def with_w(self, w: sparse.sparray | sparse.spmatrix) -> "Matches":
+    def with_w(self, w: Any) -> "Matches":
         """The same features with other weights, which must be symmetric already."""
         return Matches(
-            w=sparse.csr_array(w).astype(np.float32),
+            w=sparse.csr_array(w, dtype=np.float32),
             counts=self.counts,
             xy=self.xy,
             names=self.names,
@@ -102,7 +103,7 @@ class Matches:
         return np.stack([key // max(self.n_images, 1), key % max(self.n_images, 1)], axis=1)
 
     def __repr__(self) -> str:
-        return f"Matches({self.n_images} images, {self.w.shape[0]} features, {self.w.nnz // 2} matches)"
+        return f"Matches({self.n_images} images, {len(self.image)} features, {self.w.nnz // 2} matches)"
 
 
 @dataclass(frozen=True, kw_only=True)

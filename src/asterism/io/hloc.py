@@ -46,13 +46,14 @@ def read_hloc_matches(path: str | Path, features: str | Path | None = None) -> M
             raise BadMatches(f"{features}: holds no keypoints of {missing[0]}, which {path} matches")
         counts = np.array([len(keypoints[name][0]) for name in names], dtype=np.int64)
         xy = np.concatenate([keypoints[name][0] for name in names])
-        sizes = [keypoints[name][1] for name in names]
+        known = [keypoints[name][1] for name in names]
+        sizes = [size for size in known if size is not None]
     listed = []
     for one, two, matched, score in pairs:
         held = np.flatnonzero(matched >= 0)
         listed.append((place[one], place[two], np.stack([held, matched[held]], axis=1), score[held]))
     w = block_matrix(str(path), counts, listed)
-    return Matches.of(w, counts, xy, names, sizes if sizes and all(sizes) else (), where=str(path))
+    return Matches.of(w, counts, xy, names, sizes if len(sizes) == len(names) else (), where=str(path))
 
 
 def write_hloc_matches(path: str | Path, tracks: Tracks, matches: Matches) -> None:

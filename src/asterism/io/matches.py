@@ -8,6 +8,7 @@ and where known `xy` (N 2, pixels at centres), `names` and `sizes` (h, w). Track
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -109,6 +110,6 @@ def _arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     return held
 
 
-def _save(path: str | Path, held: dict[str, np.ndarray]) -> None:
+def _save(path: str | Path, held: dict[str, Any]) -> None:
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **held)

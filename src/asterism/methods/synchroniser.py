@@ -56,7 +56,7 @@ class Synchroniser(ABC):
         """
         if universe is not None and universe < 1:
             raise RequestError(f"universe {universe}: wanted a whole number above zero, such as 10")
-        n = matches.w.shape[0]
+        n = len(matches.image)
         alive = np.flatnonzero(np.diff(matches.w.indptr) > 0)
         labels = np.full(n, -1, dtype=np.int64)
         if len(alive):
@@ -71,7 +71,7 @@ class Synchroniser(ABC):
 
 
 def _part(matches: Matches, alive: np.ndarray) -> Matches:
-    if len(alive) == matches.w.shape[0]:
+    if len(alive) == len(matches.image):
         return matches
     return Matches(
         w=matches.w[alive][:, alive],

@@ -43,7 +43,7 @@ def _images_with_conflicts(labels: np.ndarray, offsets: np.ndarray, k: int) -> n
 def votes(w: sparse.csr_array, labels: Int[np.ndarray, " N"], k: int) -> Float[np.ndarray, "N K"]:
     """W times the 0/1 matrix of the labels: how much weight of each feature goes to each label."""
     kept = np.where(labels < 0, k, labels)[w.indices]
-    n = w.shape[0]
+    n = len(w.indptr) - 1
     rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(w.indptr))
     counted = np.bincount(rows * (k + 1) + kept, weights=w.data, minlength=n * (k + 1))
     return counted.reshape(n, k + 1)[:, :k].astype(np.float32)
@@ -51,9 +51,10 @@ def votes(w: sparse.csr_array, labels: Int[np.ndarray, " N"], k: int) -> Float[n
 
 def agreement(w: sparse.csr_array, labels: Int[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
     """How much weight of each feature goes to features of its own label."""
-    rows = np.repeat(np.arange(w.shape[0]), np.diff(w.indptr))
+    n = len(w.indptr) - 1
+    rows = np.repeat(np.arange(n), np.diff(w.indptr))
     same = (labels[rows] == labels[w.indices]) & (labels[rows] >= 0)
-    return np.bincount(rows[same], weights=w.data[same], minlength=w.shape[0]).astype(np.float64)
+    return np.bincount(rows[same], weights=w.data[same], minlength=n).astype(np.float64)
 
 
 def projected_powers(

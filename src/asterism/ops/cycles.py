@@ -17,7 +17,7 @@ def cycle_scores(w: sparse.csr_array, image: Int[np.ndarray, " N"], rounds: int)
     to_image = sparse.csr_array((np.ones(n, np.float32), (np.arange(n), image)), shape=(n, m))
     scores = pattern
     for _ in range(rounds):
-        closed = (scores @ scores).multiply(pattern).tocsr()
+        closed = sparse.csr_array(scores @ scores).multiply(pattern).tocsr()
         seen = sparse.csr_array(scores @ to_image)
         seen.data = np.minimum(seen.data, 1)
         both = (
@@ -39,7 +39,7 @@ def _rowwise(seen: sparse.csr_array, pattern: sparse.csr_array) -> sparse.csr_ar
     rows = np.repeat(np.arange(len(pattern.indptr) - 1), np.diff(pattern.indptr))
     for a in range(0, len(rows), 200_000):
         part = slice(a, a + 200_000)
-        out.data[part] = seen[rows[part]].multiply(seen[pattern.indices[part]]).sum(axis=1)
+        out.data[part] = np.asarray(seen[rows[part]].multiply(seen[pattern.indices[part]]).sum(axis=1))
     return out
 
 
@@ -51,7 +51,7 @@ def greedy_tracks(
     Matches that score `least` or less are not looked at. Labels are numbered by falling length of the track.
     """
     upper = sparse.triu(scores, format="coo")
-    order = np.argsort(-np.asarray(upper.data), kind="stable")
+    order = np.argsort(-upper.data.astype(np.float64), kind="stable")
     order = order[upper.data[order] > least]
     label = list(range(len(image)))
     members: dict[int, list[int]] = {}

@@ -23,7 +23,7 @@ class GeometryConfig:
 
     hypotheses: int = 400
     scale: float = 0.3
-    finest: float = 0.06
+    finest: float = 0.04
     refits: int = 3
     nearest: int = 3
 
@@ -48,10 +48,16 @@ def verified(
         return none
     looks = similar / similar.max()
     i, j = _candidates(looks, config.nearest)
-    flipped, a, b = _best_similarity(zp, zq, i, j, looks[i, j], config, seed)
+    # Among many points something is near everywhere: no coarser than most of a neighbour's distance.
+    coarse = min(config.scale, 0.8 / np.sqrt(max(similar.shape)))
+    draws = int(
+        config.hypotheses * np.clip((len(i) / 80) ** 2.5, 1, 5)
+    )  # more candidates, fewer of them right
+    flipped, a, b = _best_similarity(zp, zq, i, j, looks[i, j], coarse, draws, seed)
     source = np.conj(zp) if flipped else zp
     moved = a * source + b
-    scale, gauss = config.scale, np.zeros(similar.shape)
+    scale, gauss = coarse, np.zeros(similar.shape)
+    rows = columns = np.zeros(0, np.int64)
     for turn in range(config.refits + 1):
         off = np.abs(moved[:, None] - zq[None]) / scale
         gauss = np.exp(-0.5 * np.minimum(off, 8) ** 2)
@@ -61,7 +67,7 @@ def verified(
             break
         moved = _affine(source, rows, zq[columns], weight)
         near = np.abs(moved[rows] - zq[columns])[weight > 0.3]
-        scale = float(np.clip(3 * np.median(near), config.finest, config.scale)) if len(near) > 2 else scale
+        scale = float(np.clip(3 * np.median(near), config.finest, coarse)) if len(near) > 2 else scale
     out = np.zeros(similar.shape)
     out[rows, columns] = gauss[rows, columns]
     out[out < 0.05] = 0
@@ -81,14 +87,15 @@ def _candidates(looks: np.ndarray, nearest: int) -> tuple[np.ndarray, np.ndarray
     few = min(nearest, looks.shape[1])
     best = np.argpartition(-looks, few - 1, axis=1)[:, :few]
     np.put_along_axis(chosen, best, True, axis=1)
-    return np.nonzero(chosen & (looks > 0))
+    rows, columns = np.nonzero(chosen & (looks > 0))
+    return rows, columns
 
 
-def _best_similarity(zp, zq, i, j, looks, config, seed):
+def _best_similarity(zp, zq, i, j, looks, scale, draws, seed):
     """(mirrored, a, b) with the most soft inliers among random pairs of candidates."""
     dice = np.random.default_rng(seed)
     chance = looks / looks.sum()
-    one, two = dice.choice(len(i), (2, config.hypotheses), p=chance)
+    one, two = dice.choice(len(i), (2, draws), p=chance)
     usable = (i[one] != i[two]) & (j[one] != j[two])
     one, two = one[usable], two[usable]
     best = (False, 1 + 0j, 0j)
@@ -105,7 +112,7 @@ def _best_similarity(zp, zq, i, j, looks, config, seed):
             continue
         a, b = a[fair], b[fair]
         off = np.abs(a[:, None] * z[i] + b[:, None] - zq[j]) * np.maximum(1, 1 / np.abs(a))[:, None]
-        score = np.exp(-0.5 * (off / (config.scale / 2)) ** 2) @ looks
+        score = np.exp(-0.5 * (off / (scale / 2)) ** 2) @ looks
         top = int(np.argmax(score))
         if score[top] > most * (_MIRROR_MUST_WIN_BY if flipped else 1):
             most, best = float(score[top]), (flipped, complex(a[top]), complex(b[top]))

@@ -123,7 +123,7 @@ def labels_from(
     best, most = np.full(len(rows), -1), -1.0
     sample = _sample(offsets, 20_000)
     for anchor in np.argsort(-strength, kind="stable")[:anchors]:
-        own = np.arange(offsets[anchor], offsets[anchor + 1])
+        own = np.arange(int(offsets[anchor]), int(offsets[anchor + 1]))
         pool = np.union1d(sample, own)
         chosen = pool[_pivots(rows[pool], k, np.searchsorted(pool, own))]
         centres = rows[chosen]
