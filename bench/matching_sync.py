@@ -180,7 +180,7 @@ def curves(seeds: list[int]) -> dict[str, Any]:
         name: [np.mean([solved(name, *worlds[s, seed], 12)["recall"] for seed in seeds]) for s in shares]
         for name in SOLVERS
     }
-    lines = {name: Curve(shares, values) for name, values in found.items()}
+    lines = {name: Curve(x=shares, y=values) for name, values in found.items()}
     picture = chart(
         lines, x_name="share of matches that are right", y_name="recall", title="20 images of 12 points"
     )
