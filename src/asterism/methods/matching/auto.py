@@ -27,7 +27,7 @@ from scipy import sparse
 
 from asterism.matches import Matches
 from asterism.methods.synchroniser import Synchroniser
-from asterism.ops.assignment import agreement, one_to_one, votes
+from asterism.ops.assignment import one_to_one, votes
 from asterism.ops.pair_geometry import GeometryConfig, verified
 from asterism.ops.spectrum import labels_from, leading, universe_size
 from asterism.ops.universe_geometry import mean_shape, reassigned, units
@@ -48,7 +48,6 @@ class AutoConfig:
     rounds: int = 30
     shape_rounds: int = 4
     shape_scale: float = 0.15
-    weak: float = (
         0.5  # a label's agreement beside the median's, below which it goes, if their number is a guess
     )
 
@@ -74,10 +73,7 @@ class Auto(Synchroniser):
         values, vectors = leading(w, matches.offsets, most + 2)
         k = universe or universe_size(values, most)
         labels = labels_from(w, vectors, matches.offsets, k, self.config.anchors, self.config.rounds)
-        if not geometric:
-            return labels
-        labels = self._on_shape(matches, w, labels, k)
-        return labels if universe else _without_weak(w, labels, self.config.weak)
+        return self._on_shape(matches, w, labels, k) if geometric else labels
 
     def _on_shape(self, matches: Matches, w: sparse.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
         """Reassign by position on the mean shape; given up where the images do not show one shape."""
@@ -98,18 +94,6 @@ class Auto(Synchroniser):
                 break
             labels = new
         return labels
-
-
-def _without_weak(w: sparse.csr_array, labels: np.ndarray, weak: float) -> np.ndarray:
-    """Labels without those that gather much less agreement than the others: too many labels were looked
-    for.
-    """
-    held = labels >= 0
-    if not held.any():
-        return labels
-    support = np.bincount(labels[held], agreement(w, labels)[held])
-    kept = support >= weak * np.median(support[support > 0])
-    return np.where(held & kept[np.maximum(labels, 0)], labels, -1)
 
 
 def _geometry_weights(matches: Matches, config: GeometryConfig) -> tuple[sparse.csr_array, float]:
