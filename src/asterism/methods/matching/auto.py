@@ -48,8 +48,6 @@ class AutoConfig:
     rounds: int = 30
     shape_rounds: int = 4
     shape_scale: float = 0.15
-        0.5  # a label's agreement beside the median's, below which it goes, if their number is a guess
-    )
 
 
 class Auto(Synchroniser):
