@@ -18,7 +18,8 @@ Departs from the paper:
 - the perceptual network (a VGG-16 trained to colour pictures) cannot be shipped. `reconstruction` chooses
   what stands in for it: the picture itself ("l1", at three scales), its "gradient", its structure ("ssim"),
   features of a frozen random network ("pyramid") or of a slow copy of the detector ("self"). The small
-  presets take "l1", the cheapest; which of the five finds the best points has not been measured.
+  presets take "ssim": after 45 seconds in the frames of generated animals, one seed, errors from 50 labels
+  are 4.7 px with it, 5.4 with "l1" and 5.9 with "gradient" (bench/landmark_losses.py).
 - GroupNorm, not batch normalisation; convolutions that halve are 4x4 (nets.ladder). Gaussians are drawn on
   the map that the renderer starts from and nowhere else, as the public code has it.
 - splines are a displacement of control points and uniform similarities, of about the standard deviations of
@@ -109,7 +110,7 @@ class Imm(Trainable[Images, Readout, Keypoints2D]):
         widths=(16, 32),
         fold=2,
         beta=8.0,
-        reconstruction="l1",
+        reconstruction="ssim",
         target=replace(TARGET, grid=4),
         source=replace(SOURCE, grid=4),
         view_rotation=10.0,
