@@ -2,8 +2,7 @@
 nearest).
 
 Points are in random order in every image. Figures of a part replace those that bench/matching_sync.json holds
-of it. The machine's other work is in the seconds. pygmtools, OpenCV and faiss are run where they are
-installed: nowhere yet.
+of it. The machine's other work is in the seconds. Peers (pygmtools, OpenCV, faiss) are not run yet.
 """
 
 import argparse

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from asterism.errors import RequestError
 from asterism.ops import peaks as tops
 from asterism.ops.sampling import sample
+from asterism.types import Skeleton
 
 _FLOOR = 1e-3  # the logarithm of less would be of noise
 
@@ -53,6 +55,20 @@ def unjoined(limbs: Limbs, parts: int) -> list[int]:
     for _ in range(parts):
         reached |= {part for ends in limbs.ends if reached & set(ends) for part in ends}
     return [part for part in range(parts) if part not in reached]
+
+
+def limbs_for(skeleton: Skeleton, what: str) -> Limbs:
+    """The skeleton's edges as limbs, for the method `what`.
+
+    Raises RequestError where they do not hold all points together.
+    """
+    limbs = limbs_of(skeleton.edges)
+    if lone := unjoined(limbs, len(skeleton)):
+        raise RequestError(
+            f"{what}: edges: {', '.join(skeleton.names[k] for k in lone)} cannot be reached from "
+            f"{skeleton.names[0]}; a person is put together along the edges, so they must join all points"
+        )
+    return limbs
 
 
 def bridges(edges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:

@@ -37,14 +37,13 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asterism.errors import RequestError
 from asterism.geometry import affine
 from asterism.geometry.coords import xy_from_uv
 from asterism.losses.people import energy_of, regional
 from asterism.methods.base import Trainable
 from asterism.nets.openpose import TPAMI, Machine, Stages, TwoBranch, last_convolution
 from asterism.nets.openpose_parts import BODY_25, COCO_18, MPI, published_limbs
-from asterism.ops.assembly_pairs import Limbs, limbs_of, unjoined
+from asterism.ops.assembly_pairs import Limbs, limbs_for
 from asterism.ops.fields import cell_weight, limb_fields, people_maps, with_background
 from asterism.ops.people import people_in, person_in
 from asterism.types import Augment, Images, LabelledPeople, People2D, Recipe, Skeleton
@@ -165,12 +164,7 @@ class OpenPose(Trainable[Images, Raw, People2D]):
     @classmethod
     def config_for(cls, config: OpenPoseConfig, skeleton: Skeleton) -> OpenPoseConfig:
         """Limbs are the skeleton's edges. Raises RequestError where they do not hold all points together."""
-        limbs = limbs_of(skeleton.edges)
-        if lone := unjoined(limbs, len(skeleton)):
-            raise RequestError(
-                f"{cls.name}: edges: {', '.join(skeleton.names[k] for k in lone)} cannot be reached from "
-                f"{skeleton.names[0]}; a person is put together along the edges, so they must join all points"
-            )
+        limbs = limbs_for(skeleton, cls.name)
         redundant = tuple(sorted(limbs.redundant))
         return replace(config, n_keypoints=len(skeleton), limbs=limbs.ends, redundant=redundant)
 
