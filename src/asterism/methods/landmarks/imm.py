@@ -19,7 +19,7 @@ Departs from the paper:
   what stands in for it: the picture itself ("l1", at three scales), its "gradient", its structure ("ssim"),
   features of a frozen random network ("pyramid") or of a slow copy of the detector ("self"). The small
   presets take "ssim": after 45 seconds in the frames of generated animals, one seed, errors from 50 labels
-  are 4.7 px with it, 5.4 with "l1" and 5.9 with "gradient" (bench/landmark_losses.py).
+  are 4.7 px with it, 5.4 with "l1" and 5.7 to 5.9 with the others (bench/landmark_losses.py).
 - GroupNorm, not batch normalisation; convolutions that halve are 4x4 (nets.ladder). Gaussians are drawn on
   the map that the renderer starts from and nowhere else, as the public code has it.
 - splines are a displacement of control points and uniform similarities, of about the standard deviations of
