@@ -6,7 +6,7 @@ from torch import nn
 
 from asterism.data.worlds.skeletons import BODY25
 from asterism.nets.lightweight_openpose import LightweightOpenPose, published_keys
-from asterism.nets.openpose import TPAMI, Machine, TwoBranch, caffe_layers, centred
+from asterism.nets.openpose import TPAMI, Machine, Normalised, TwoBranch, caffe_layers, centred
 from asterism.nets.openpose_parts import BODY_25, COCO_18, MPI, published_limbs
 
 COUNTS = [
@@ -24,6 +24,7 @@ COUNTS = [
 SMALL_TPAMI = {"stem": ((4,), (6, 6)), "features": (6, 6), "first": (4, 8), "later": (5, 9), "blocks": 2}
 SMALL = [
     lambda: TPAMI(4, 6, **SMALL_TPAMI, field_stages=2),
+    lambda: Normalised(4, 6, width=4, rounds=(1,), features=6, later=6),
     lambda: LightweightOpenPose(4, 6, backbone=((8, 2, 1), (8, 1, 2)), stem=4, width=8, head=8),
 ]
 

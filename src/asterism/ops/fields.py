@@ -32,11 +32,12 @@ def people_maps(
     The largest and not the sum or the mean, so that the peaks of people who stand close stay two.
     """
     b, p, k = labelled.shape
-    if not p:
-        return xy.new_zeros(b, k, *size)
     here = torch.where(labelled[..., None], xy, 0.0)
-    maps = gaussian_maps(here.flatten(0, 1), size, stride, sigma).unflatten(0, (b, p))
-    return torch.where(labelled[..., None, None], maps, 0.0).amax(1)
+    highest = xy.new_zeros(b, k, *size)
+    for i in range(p):
+        maps = gaussian_maps(here[:, i], size, stride, sigma)
+        highest = torch.maximum(highest, maps * labelled[:, i, :, None, None])
+    return highest
 
 
 def with_background(maps: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K1 h w"]:
@@ -58,26 +59,32 @@ def limb_fields(
     a band with round ends, so that a limb shorter than a cell still has cells. Over limbs of several people
     the mean of those that the cell belongs to. A limb needs both its points labelled and apart.
     """
-    b, p, _ = labelled.shape
+    b = len(labelled)
     first, second = (torch.tensor([limb[i] for limb in limbs], dtype=torch.long) for i in (0, 1))
-    there = labelled[:, :, first] & labelled[:, :, second]  # B P L
     uv = uv_from_xy(torch.where(labelled[..., None], xy, 0.0), stride)
     start, along = uv[:, :, first], uv[:, :, second] - uv[:, :, first]  # B P L 2
+    there = labelled[:, :, first] & labelled[:, :, second] & (along.norm(dim=-1) > 0)
+    picture, _, limb = there.nonzero().unbind(1)  # only limbs that are there are drawn
+    near, unit = _bands(start[there], along[there], size, half_width)
+    total = uv.new_zeros(b * len(limbs), 3, *size)  # x, y, how many
+    one = torch.cat([unit, torch.ones_like(unit[:, :1])], dim=1)[..., None, None]
+    total.index_add_(0, picture * len(limbs) + limb, near[:, None] * one)
+    mean = total[:, :2] / total[:, 2:].clamp(min=1)
+    return mean.reshape(b, 2 * len(limbs), *size)
+
+
+def _bands(
+    start: Float[Tensor, "N 2"], along: Float[Tensor, "N 2"], size: tuple[int, int], half_width: int | float
+) -> tuple[Float[Tensor, "N h w"], Float[Tensor, "N 2"]]:
+    """1 on the cells near each limb, and its unit vector."""
     length = along.norm(dim=-1)
-    there = there & (length > 0)
-    unit = torch.where(there[..., None], along / length.clamp(min=1e-9)[..., None], 0.0)
-    grid = pixel_grid(size, like=uv)
-    total, count = (uv.new_zeros(b, len(limbs), n, *size) for n in (2, 1))
-    for i in range(p):  # one after the other: the bands of all at once would need P times the memory
-        off = grid - start[:, i, :, None, None]  # B L h w 2
-        e = unit[:, i, :, None, None]  # B L 1 1 2
-        reached = (off * e).sum(-1)
-        beyond = (reached - reached.clamp(min=0).minimum(length[:, i, :, None, None])).square()
-        across = (off[..., 0] * e[..., 1] - off[..., 1] * e[..., 0]).square()
-        near = (beyond + across <= half_width**2) & there[:, i, :, None, None]
-        total += near[:, :, None] * unit[:, i, :, :, None, None]
-        count += near[:, :, None]
-    return (total / count.clamp(min=1)).flatten(1, 2)
+    unit = along / length[:, None]
+    x = torch.arange(size[1], device=start.device, dtype=start.dtype) - start[:, :1]  # N w
+    y = torch.arange(size[0], device=start.device, dtype=start.dtype) - start[:, 1:]  # N h
+    reached = (x * unit[:, :1])[:, None] + (y * unit[:, 1:])[:, :, None]
+    across = (x * unit[:, 1:])[:, None] - (y * unit[:, :1])[:, :, None]
+    beyond = reached - reached.clamp(min=0).minimum(length[:, None, None])
+    return (beyond.square() + across.square() <= half_width**2).to(start.dtype), unit
 
 
 def region_weight(

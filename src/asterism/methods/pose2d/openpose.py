@@ -22,6 +22,7 @@ Departs from the paper:
 - bands of the fields have round ends; maps and fields share one grid (in the authors' code they do not).
 - each stage's cost is divided by that of predicting zeros, maps and fields apart; `balance` is not in the
   paper (0 there). The presets of the paper's networks start from random weights, not from VGG-19's.
+- the network of the preset small is ours: light stages in the same order, on an HRNet's trunk, normalised.
 - Adam with a cosine decay instead of SGD with steps; augmentation is from memory of the authors' code.
 - the authors' code ends with rules for feet (they do not count among the 3 parts that a person needs), a
   rescue of very short limbs and a second, bolder pass where nobody was found; those are left out. So are
@@ -41,7 +42,7 @@ from asterism.geometry import affine
 from asterism.geometry.coords import xy_from_uv
 from asterism.losses.people import energy_of, regional
 from asterism.methods.base import Trainable
-from asterism.nets.openpose import TPAMI, Machine, Stages, TwoBranch, last_convolution
+from asterism.nets.openpose import TPAMI, Machine, Normalised, Stages, TwoBranch, last_convolution
 from asterism.nets.openpose_parts import BODY_25, COCO_18, MPI, published_limbs
 from asterism.ops.assembly_pairs import Limbs, limbs_for
 from asterism.ops.fields import cell_weight, limb_fields, people_maps, with_background
@@ -50,16 +51,6 @@ from asterism.types import Augment, Images, LabelledPeople, People2D, Recipe, Sk
 
 Raw = Stages  # fields and maps (with background) of every stage
 
-# A narrow stem at stride 4 and short stages: a CPU trains it on small pictures.
-_SMALL = {
-    "stem": ((16,), (32, 32), (64, 64)),
-    "features": (64, 64),
-    "field_stages": 2,
-    "map_stages": 1,
-    "blocks": 3,
-    "first": (24, 64),
-    "later": (24, 64),
-}
 _TINY = {
     "stem": ((8,), (16,)),
     "features": (16, 16),
@@ -69,11 +60,11 @@ _TINY = {
     "first": (8, 16),
 }
 # What is built for maps (the background included) and fields.
-NETWORKS: dict[str, Callable[[int, int], TPAMI | TwoBranch | Machine]] = {
+NETWORKS: dict[str, Callable[[int, int], TPAMI | TwoBranch | Machine | Normalised]] = {
     "tpami": lambda maps, fields: TPAMI(maps, fields),
     "two-branch": lambda maps, fields: TwoBranch(maps, fields),
     "machine": lambda maps, fields: Machine(maps),
-    "small": lambda maps, fields: TPAMI(maps, fields, **_SMALL),
+    "small": lambda maps, fields: Normalised(maps, fields),
     "tiny": lambda maps, fields: TPAMI(maps, fields, **_TINY),
 }
 
@@ -119,7 +110,7 @@ class OpenPose(Trainable[Images, Raw, People2D]):
         "face-70": OpenPoseConfig(n_keypoints=70, limbs=(), redundant=(), network="machine", most_people=1),
         "small": OpenPoseConfig(
             n_keypoints=17,
-            input_size=(160, 160),
+            input_size=(192, 192),
             limbs=tuple((k, k + 1) for k in range(16)),  # a chain, until the data say better
             redundant=(),
             network="small",
@@ -170,7 +161,7 @@ class OpenPose(Trainable[Images, Raw, People2D]):
 
     def __init__(self, config: OpenPoseConfig) -> None:
         super().__init__(config)
-        self.net: TPAMI | TwoBranch | Machine = NETWORKS[config.network](
+        self.net: TPAMI | TwoBranch | Machine | Normalised = NETWORKS[config.network](
             config.n_keypoints + 1, 2 * len(config.limbs)
         )
         self.limbs = Limbs(ends=config.limbs, redundant=frozenset(config.redundant))
