@@ -10,6 +10,7 @@ pairs are taken at all (a share of the samples above a level) is the authors' co
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,7 +193,9 @@ def agreement(read: Float[Tensor, "n S 2"], unit: Float[Tensor, "n 2"]) -> Float
     the cells' coarseness: among people who overlap it tells more of the limbs that nearly coincide apart
     (bench/pose2d_assembly.py measures how many).
     """
-    return (1 - (read - unit[:, None]).norm(dim=-1).mean(-1)).clamp(min=0)
+    # torch.norm over an axis of 2 takes many times as long.
+    off = torch.hypot(read[..., 0] - unit[:, None, 0], read[..., 1] - unit[:, None, 1])
+    return (1 - off.mean(-1)).clamp(min=0)
 
 
 def find_pairs(
@@ -203,28 +206,81 @@ def find_pairs(
     score: Score = agreement,
 ) -> Pairs:
     """All pairs of all limbs at once whose field runs along them, and their scores."""
-    ends = torch.tensor(limbs.ends, dtype=torch.long, device=fields.device).reshape(-1, 2)
+    ends = np.array(limbs.ends, np.int64).reshape(-1, 2)
     field, m = fields.unflatten(0, (-1, 2)), peaks.uv.shape[1]
-    start = peaks.uv[ends[:, 0]].repeat_interleave(m, 1)  # L MM 2
-    along = peaks.uv[ends[:, 1]].repeat(1, m, 1) - start
-    valid = peaks.valid[ends[:, 0]].repeat_interleave(m, 1) & peaks.valid[ends[:, 1]].repeat(1, m)
-    # A pair that fails at one place more than it may is out: most are, and never need the other places.
-    most_failures = integral.samples - integral.least
     places = sorted(np.linspace(0, 1, integral.samples).tolist(), key=lambda t: abs(t - 0.5))  # middle first
-    look = _read(field, start, along, places[: most_failures + 1])
-    unit = F.normalize(along, dim=-1)
-    alive = valid & (_flow(look, unit) > integral.above).any(-1)
-    limb, pair = alive.nonzero(as_tuple=True)
-    rank, count = _ranks(limb, len(ends))
-    rows = torch.zeros(len(ends), count, dtype=torch.long, device=fields.device)
-    rows[limb, rank] = pair
-    rest = _read(field, _rows(start, rows), _rows(along, rows), places[most_failures + 1 :])
-    read = torch.cat([look[limb, pair], rest[limb, rank]], dim=1)  # n S 2
-    unit = unit[limb, pair]
+    limb, first, second = _possible(peaks, field, ends, integral, places)
+    device = fields.device
+    group, one, two = (torch.from_numpy(rows).to(device) for rows in (limb, first, second))
+    of = torch.from_numpy(ends).to(device)[group]
+    start = peaks.uv[of[:, 0], one]
+    along = peaks.uv[of[:, 1], two] - start
+    rank, count = _ranks(group, len(ends))
+    both = peaks.uv.new_zeros(2, len(ends), count, 2)  # rows of one list as rows by limb
+    both[:, group, rank] = torch.stack([start, along])
+    read = _read(field, both[0], both[1], places)[group, rank]  # n S 2
+    unit = along / torch.hypot(along[:, 0], along[:, 1]).clamp(min=1e-12)[:, None]
     taken = (_flow(read, unit) > integral.above).sum(-1) >= integral.least
-    limb, pair = limb[taken].cpu().numpy(), pair[taken].cpu().numpy()
+    kept = taken.cpu().numpy()
     found = score(read[taken], unit[taken]).double().cpu().numpy()
-    return Pairs(limb, pair // max(m, 1), pair % max(m, 1), found)
+    return Pairs(limb[kept], first[kept], second[kept], found)
+
+
+def _possible(
+    peaks: Peaks,
+    field: Float[Tensor, "L 2 h w"],
+    ends: Int[np.ndarray, "L 2"],
+    integral: Integral,
+    places: Sequence[float],
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Limb, rows of first and second peak, of the pairs that may have enough samples above the level.
+
+    What is read between four cells is no longer than the longest of the four, so a place whose four cells are
+    all short fails, and that is one look into a map of yes and no. A pair that fails at one place more than it
+    may is out: most are after the first of them. No pair is lost.
+    """
+    long = _long(field.cpu().numpy(), integral.above)
+    uv, there = peaks.uv.cpu().numpy(), peaks.valid.cpu().numpy()
+    start, stop = uv[ends[:, 0]], uv[ends[:, 1]]  # L M 2
+    every = np.arange(len(ends))[:, None, None]
+    enough = (
+        integral.samples - integral.least + 1
+    )  # places, one of which a pair must pass, whichever they are
+    passed = _passed(long, every, start[:, :, None], stop[:, None], places[:enough])
+    alive = (passed > 0) & there[ends[:, 0], :, None] & there[ends[:, 1], None]
+    limb, first, second = alive.nonzero()
+    passed = passed[limb, first, second]
+    for low, high in ((enough, enough + 2), (enough + 2, len(places))):
+        a, b = start[limb, first], stop[limb, second]
+        passed = passed + _passed(long, limb, a, b, places[low:high])
+        alive = passed + max(len(places) - high, 0) >= integral.least
+        limb, first, second, passed = limb[alive], first[alive], second[alive], passed[alive]
+    return limb, first, second
+
+
+def _long(field: Float[np.ndarray, "L 2 h w"], above: int | float) -> Bool[np.ndarray, "L h w"]:
+    """Whether any of a cell, its right, its lower and its lower right neighbour is longer than `above`."""
+    long = field[:, 0] * field[:, 0] + field[:, 1] * field[:, 1] > above**2
+    long = np.pad(long, ((0, 0), (0, 1), (0, 1)))
+    long = long[:, :, :-1] | long[:, :, 1:]
+    return long[:, :-1] | long[:, 1:]
+
+
+def _passed(
+    long: Bool[np.ndarray, "L h w"],
+    limb: Int[np.ndarray, "*#n"],
+    start: Float[np.ndarray, "*#n 2"],
+    stop: Float[np.ndarray, "*#n 2"],
+    places: Sequence[float],
+) -> Int[np.ndarray, "*#n"]:
+    """How many of the places (0 to 1) along the pairs are `long`. Beyond the rim is as at the rim."""
+    _, h, w = long.shape
+    total: Any = 0
+    for t in places:
+        u = (start[..., 0] * (1 - t) + stop[..., 0] * t).astype(np.int64).clip(0, w - 1)
+        v = (start[..., 1] * (1 - t) + stop[..., 1] * t).astype(np.int64).clip(0, h - 1)
+        total = total + long.reshape(-1).take(limb * (h * w) + v * w + u)
+    return total
 
 
 def _read(
@@ -249,7 +305,3 @@ def _ranks(group: Int[Tensor, " n"], groups: int) -> tuple[Int[Tensor, " n"], in
     count = torch.bincount(group, minlength=groups)
     rank = torch.arange(len(group), device=group.device) - (count.cumsum(0) - count)[group]
     return rank, int(count.max()) if len(count) else 0
-
-
-def _rows(x: Float[Tensor, "L N 2"], rows: Int[Tensor, "L R"]) -> Float[Tensor, "L R 2"]:
-    return x.gather(1, rows[..., None].expand(-1, -1, 2))
