@@ -21,7 +21,15 @@ from scipy.optimize import linear_sum_assignment
 
 from asterism.data.worlds.crowds import crowd
 from asterism.data.worlds.skeletons import BODY25
-from asterism.ops.assembly import Assemble, Assembled, global_greedy, hungarian, limb_by_limb, nearest
+from asterism.ops.assembly import (
+    Assemble,
+    Assembled,
+    global_best,
+    global_greedy,
+    hungarian,
+    limb_by_limb,
+    nearest,
+)
 from asterism.ops.assembly_pairs import (
     Limbs,
     Peaks,
@@ -35,7 +43,7 @@ from asterism.ops.assembly_pairs import (
 from asterism.ops.fields import limb_fields, people_maps
 
 SIZE, STRIDE, SIGMA, HALF_WIDTH = (368, 656), 4, 7 / 8, 1.0
-WAYS: tuple[Assemble, ...] = (global_greedy, limb_by_limb, hungarian, nearest)
+WAYS: tuple[Assemble, ...] = (global_best, global_greedy, limb_by_limb, hungarian, nearest)
 LIMBS = limbs_of(BODY25.edges)
 BRIDGED = limbs_of((*BODY25.edges, *bridges(BODY25.edges)))
 

@@ -7,7 +7,7 @@ import torch
 from asterism.data.worlds.crowds import crowd
 from asterism.data.worlds.skeletons import BODY25
 from asterism.ops import assembly
-from asterism.ops.assembly import Least, global_greedy, hungarian, kept, limb_by_limb, nearest
+from asterism.ops.assembly import Least, global_best, global_greedy, hungarian, kept, limb_by_limb, nearest
 from asterism.ops.assembly_pairs import (
     Integral,
     Pairs,
@@ -22,7 +22,7 @@ from asterism.ops.assembly_pairs import (
 from asterism.ops.fields import limb_fields, people_maps
 
 CHAIN = limbs_of(((0, 1), (1, 2)))
-WAYS = [global_greedy, limb_by_limb, hungarian]
+WAYS = [global_best, global_greedy, limb_by_limb, hungarian]
 
 
 def peaks_of(rows, k):

@@ -1,10 +1,11 @@
 """Several people per picture: finding them all in one look, and measuring what was found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from asterism.data.base import ImageSet, Picture
@@ -12,8 +13,10 @@ from asterism.data.crops import cut, frames_of
 from asterism.data.gathered import pictures as pictures_of
 from asterism.data.people import whole_frames
 from asterism.data.subset import Subset
+from asterism.engine.ahead import ahead
 from asterism.engine.bars import Progress
 from asterism.engine.team import pick_device
+from asterism.engine.tracks import Tracker
 from asterism.geometry import affine
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Method
@@ -34,65 +37,83 @@ def people_table(
     device: str = "auto",
     draw: Draw | None = None,
     progress: Progress | None = None,
+    tracker: Tracker | None = None,
 ) -> KeypointTable:
     """One row per person; pictures without anybody have none. `individual` counts within a picture, the best
-    first: nobody is followed from one picture to the next.
+    first; with a tracker, for pictures in time, it is the number that the person keeps.
+
+    Three things go on at once: pictures are read ahead, the network looks, and people are put together.
     """
     where = pick_device(device)
     method.to(where)
     frames = whole_frames(images)
     tables: list[KeypointTable] = []
-    parts: list[Images] = []
-    held: dict[int, Picture] = {}
 
-    def flush() -> None:
-        if not parts:
-            return
-        found = method.predict(Images.cat(parts).to(where)).to("cpu")
+    def batches() -> Iterator[tuple[dict[int, Picture], Images]]:
+        held, parts = {}, []
+        for index, picture in pictures_of(images, set(range(len(images)))):
+            at = affine.source_from_crop(frames_of(frames, np.array([index])), size)
+            parts.append(cut(picture, at, size))
+            held[index] = picture
+            if len(parts) == _BATCH:
+                yield held, Images.cat(parts)
+                held, parts = {}, []
+        if parts:
+            yield held, Images.cat(parts)
+
+    def looked() -> Iterator[tuple[dict[int, Picture], Images, Any]]:
+        for held, batch in ahead(batches()):
+            there = batch.to(where)
+            with torch.inference_mode():
+                raw = method.forward(there)
+            yield held, there, raw
+
+    training = method.training
+    method.eval()
+    for held, batch, raw in ahead(looked()):
+        with torch.inference_mode():
+            found = method.decode(raw, batch).to("cpu")
         for i, (index, picture) in enumerate(held.items()):
-            rows = _rows(skeleton, images, index, found[i])
+            rows = _rows(skeleton, images, index, found[i], tracker)
             tables.append(rows)
             if draw is not None:
                 draw(images, index, picture, rows)
-        parts.clear()
-        held.clear()
-
-    for index, picture in pictures_of(images, set(range(len(images)))):
-        at = affine.source_from_crop(frames_of(frames, np.array([index])), size)
-        parts.append(cut(picture, at, size))
-        held[index] = picture
-        if len(parts) == _BATCH:
-            flush()
-            if progress is not None:
-                progress((index + 1) / len(images), f"picture {index + 1} of {len(images)}")
-    flush()
+        if progress is not None:
+            done = max(held) + 1
+            progress(done / len(images), f"picture {done} of {len(images)}")
+    method.train(training)
     return _together(skeleton, images, tables)
 
 
-def _rows(skeleton: Skeleton, images: ImageSet, index: int, found: People2D) -> KeypointTable:
+def _rows(
+    skeleton: Skeleton, images: ImageSet, index: int, found: People2D, tracker: Tracker | None
+) -> KeypointTable:
     """The people of one picture, whose name is the table's only one."""
     here = found.valid[0]
     score = found.score[0][here].double().numpy()
     there = score > 0
     xy = np.where(there[..., None], found.xy[0][here].double().numpy(), 0.0)
-    return _table(skeleton, (images.name(index),), np.zeros(len(xy), np.int64), xy, there, score)
+    individual: NDArray[np.int64] = np.arange(len(xy))
+    if tracker is not None:
+        individual = tracker.update(xy, extents(xy, there)[:, 2:].prod(1), there)
+    return _table(skeleton, (images.name(index),), np.zeros(len(xy), np.int64), individual, xy, there, score)
 
 
 def _table(
     skeleton: Skeleton,
     names: tuple[str, ...],
     image: NDArray[np.int64],
+    individual: NDArray[np.int64],
     xy: Float[np.ndarray, "N K 2"],
     there: NDArray[np.bool_],
     score: Float[np.ndarray, "N K"],
 ) -> KeypointTable:
     n = len(xy)
-    first = np.searchsorted(image, image)  # rows come in the order of their pictures
     return KeypointTable(
         names=skeleton.names,
         images=names,
         image=image,
-        individual=np.arange(n) - first,
+        individual=individual,
         xy=xy,
         labelled=there,
         visible=there.copy(),
@@ -112,12 +133,12 @@ def _together(skeleton: Skeleton, images: ImageSet, tables: list[KeypointTable])
     at = {name: i for i, name in enumerate(names)}
     image = np.array([at[t.images[0]] for t in tables for _ in range(len(t))], np.int64)
     order = np.argsort(image, kind="stable")
-    empty = (np.zeros((0, k, 2)), np.zeros((0, k), bool), np.zeros((0, k)))
-    xy, labelled, score = (
+    empty = (np.zeros(0, np.int64), np.zeros((0, k, 2)), np.zeros((0, k), bool), np.zeros((0, k)))
+    individual, xy, labelled, score = (
         np.concatenate([getattr(t, name) for t in tables] or [nothing])[order]
-        for name, nothing in zip(("xy", "labelled", "score"), empty)
+        for name, nothing in zip(("individual", "xy", "labelled", "score"), empty)
     )
-    return _table(skeleton, names, image[order], xy, labelled.astype(bool), score)
+    return _table(skeleton, names, image[order], individual, xy, labelled.astype(bool), score)
 
 
 def measure_people(
@@ -137,7 +158,7 @@ def measure_people(
     assert some.table is not None
     table = some.table
     found = people_table(method, skeleton, some, size, device=device)
-    box = np.where(table.has_box[:, None], table.box, _boxes(table))
+    box = np.where(table.has_box[:, None], table.box, extents(table.xy, table.labelled))
     area = oks.object_area(table.area, box, np.ones(len(table), bool))
     crowd = np.zeros(len(table), bool)
     truth = oks.Truth(table.image, table.xy, table.labelled, area, box, crowd)
@@ -152,13 +173,12 @@ def measure_people(
     }
 
 
-def _boxes(table: KeypointTable) -> Float[np.ndarray, "N 4"]:
-    """x, y, width, height of the labelled points."""
-    some = table.labelled[..., None]
-    low = np.where(some, table.xy, np.inf).min(1)
-    high = np.where(some, table.xy, -np.inf).max(1)
-    any_ = table.labelled.any(1, keepdims=True)
-    return np.where(any_, np.concatenate([low, high - low + 1], axis=1), 0.0)
+def extents(xy: Float[np.ndarray, "N K 2"], counts: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, "N 4"]:
+    """x, y, width, height of the points that count; 0 where none does."""
+    some = counts[..., None]
+    low = np.where(some, xy, np.inf).min(1)
+    high = np.where(some, xy, -np.inf).max(1)
+    return np.where(counts.any(1, keepdims=True), np.concatenate([low, high - low + 1], axis=1), 0.0)
 
 
 def _filled(found: KeypointTable) -> Float[np.ndarray, "N K 2"]:

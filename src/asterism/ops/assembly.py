@@ -1,12 +1,14 @@
 """Putting people together from peaks and pairs: which of the many left elbows is whose.
 
-global_greedy  all limbs in one list, best pair first, redundant limbs as good as others: the default.
+global_greedy  all limbs in one list, best pair first, redundant limbs as good as others.
                Cao, Hidalgo, Simon, Wei, Sheikh, OpenPose, TPAMI 2019, section 3.4
 limb_by_limb   one kind of limb after the other, best pair first: Cao et al., CVPR 2017, section 2.4
 hungarian      the same with the best matching of each kind of limb instead of the greedy one
+global_best    all limbs in one list, but only pairs of the best matching of each kind of limb: ours,
+               the default (bench/pose2d_assembly.json: 100 % of 30 people for 98 %)
 nearest        the same with the nearest peaks instead of the field: the control that must lose
 
-All four are functions of the same arguments. None of them can be wrong about a person whose parts' pairs are
+All five are functions of the same arguments. None of them can be wrong about a person whose parts' pairs are
 the only ones; they differ where limbs cross and where parts are missing.
 """
 
@@ -49,6 +51,23 @@ LEAST = Least()
 
 def global_greedy(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
     """All pairs of all limbs, best first: each begins, extends or joins people, unless it contradicts one."""
+    return _best_first(peaks, pairs, limbs)
+
+
+def global_best(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
+    """The same with the pairs, of each limb, that share no peak and whose scores sum to the most.
+
+    Where limbs nearly coincide the best pair of all may be a wrong one, and all others tell.
+    """
+    kept = np.zeros(len(pairs.limb), bool)
+    for l in range(len(limbs.ends)):
+        here = np.flatnonzero(pairs.limb == l)
+        kept[here[_matched(pairs.first[here], pairs.second[here], pairs.score[here])]] = True
+    chosen = Pairs(pairs.limb[kept], pairs.first[kept], pairs.second[kept], pairs.score[kept])
+    return _best_first(peaks, chosen, limbs)
+
+
+def _best_first(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
     score = peaks.score.double().cpu().numpy()
     a, b = np.array(limbs.ends, int).reshape(-1, 2)[pairs.limb].T
     worth = pairs.score + _PART_SHARE * (score[a, pairs.first] + score[b, pairs.second])
@@ -72,18 +91,28 @@ def limb_by_limb(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
 
 def hungarian(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:
     """Limbs in their order; of each the pairs, sharing no peak, whose scores sum to the most."""
-    m = peaks.score.shape[1]
 
     def chosen(l: int) -> Iterable[tuple[int, int, float]]:
-        here = pairs.limb == l
-        worth = np.zeros((m, m))
-        worth[pairs.first[here], pairs.second[here]] = np.maximum(pairs.score[here], 1e-9)
-        first, second = linear_sum_assignment(worth, maximize=True)
-        real = worth[first, second] > 0
-        rows = (first[real], second[real], worth[first[real], second[real]])
-        return zip(*(x.tolist() for x in rows))
+        here = np.flatnonzero(pairs.limb == l)
+        here = here[_matched(pairs.first[here], pairs.second[here], pairs.score[here])]
+        return zip(*(x[here].tolist() for x in (pairs.first, pairs.second, pairs.score)))
 
     return _in_order(peaks, limbs, chosen)
+
+
+def _matched(
+    first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], score: Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " m"]:
+    """Which of the pairs share no peak and have the largest sum of scores together."""
+    if not len(first):
+        return np.zeros(0, np.int64)
+    worth = np.zeros((first.max() + 1, second.max() + 1))
+    worth[first, second] = np.maximum(score, 1e-9)
+    which = np.zeros(worth.shape, np.int64)
+    which[first, second] = np.arange(len(first))
+    one, two = linear_sum_assignment(worth, maximize=True)
+    real = worth[one, two] > 0
+    return which[one[real], two[real]]
 
 
 def nearest(peaks: Peaks, pairs: Pairs, limbs: Limbs) -> Assembled:

@@ -207,7 +207,7 @@ def find_pairs(
 ) -> Pairs:
     """All pairs of all limbs at once whose field runs along them, and their scores."""
     ends = np.array(limbs.ends, np.int64).reshape(-1, 2)
-    field, m = fields.unflatten(0, (-1, 2)), peaks.uv.shape[1]
+    field = fields.unflatten(0, (-1, 2))
     places = sorted(np.linspace(0, 1, integral.samples).tolist(), key=lambda t: abs(t - 0.5))  # middle first
     limb, first, second = _possible(peaks, field, ends, integral, places)
     device = fields.device
@@ -236,8 +236,8 @@ def _possible(
     """Limb, rows of first and second peak, of the pairs that may have enough samples above the level.
 
     What is read between four cells is no longer than the longest of the four, so a place whose four cells are
-    all short fails, and that is one look into a map of yes and no. A pair that fails at one place more than it
-    may is out: most are after the first of them. No pair is lost.
+    all short fails, and that is one look into a map of yes and no. A pair that fails at one place more than
+    it may is out: most are after the first of them. No pair is lost.
     """
     long = _long(field.cpu().numpy(), integral.above)
     uv, there = peaks.uv.cpu().numpy(), peaks.valid.cpu().numpy()
