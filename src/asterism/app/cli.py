@@ -18,7 +18,7 @@ from asterism.errors import AsterismError, RequestError
 
 VERBS = (
     *("demo", "discover", "attach", "train", "bootstrap", "predict", "evaluate", "compare"),
-    *("sync", "convert", "methods", "info", "doctor"),
+    *("sync", "triangulate", "convert", "methods", "info", "doctor"),
 )
 
 
@@ -88,7 +88,7 @@ def usage() -> str:
     for verb in VERBS:
         source = Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")
         first = (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
-        lines.append(f"  {verb:<9} {first}")
+        lines.append(f"  {verb:<11} {first}")
     lines += [
         "",
         "asterism VERB --help tells more of one verb. --version prints the version; --traceback, with any",
