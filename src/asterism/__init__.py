@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asterism.data.sources import open_data
     from asterism.engine.discover import discover
     from asterism.engine.evaluate import evaluate_run
-    from asterism.engine.predict import predict_to
+    from asterism.engine.predict_files import predict_to
     from asterism.engine.train import train_on
     from asterism.engine.weights import load_weights as load
 
@@ -28,7 +28,7 @@ _WHERE = {
     "open_data": "data.sources.open_data",
     "discover": "engine.discover.discover",
     "train_on": "engine.train.train_on",
-    "predict_to": "engine.predict.predict_to",
+    "predict_to": "engine.predict_files.predict_to",
     "evaluate_run": "engine.evaluate.evaluate_run",
     "load": "engine.weights.load_weights",
 }

@@ -31,7 +31,8 @@ from asterism.engine.fewshot import (
 from asterism.engine.labels import with_labels
 from asterism.engine.lesson import unnamed
 from asterism.engine.looks import look_at
-from asterism.engine.predict import keypoints, predict_to
+from asterism.engine.predict import keypoints
+from asterism.engine.predict_files import predict_to
 from asterism.engine.refiner import GuidedSamples, Refiner, RefinerConfig, augmentation
 from asterism.engine.runs import Run
 from asterism.engine.view import frames_for, read_view, view_of, write_view

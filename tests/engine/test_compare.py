@@ -10,7 +10,7 @@ import pytest
 
 from asterism.data.sources import open_data
 from asterism.engine import compare as comparing
-from asterism.engine import evaluate, lesson, predict, scoreboard
+from asterism.engine import evaluate, lesson, predict_files, scoreboard
 from asterism.engine.arena import measure
 from asterism.engine.compare import compare
 from asterism.engine.controls import SIZE, Blob, BlobInFrame, Box, ForegroundConfig, ring
@@ -102,7 +102,7 @@ def test_the_files_are_well_formed_and_say_the_same(compared):
 
 def test_the_runs_are_runs_like_any_other(compared, tmp_path, monkeypatch):
     folder, comparison = compared
-    for module in (evaluate, predict):  # pictures that are painted already
+    for module in (evaluate, predict_files):  # pictures that are painted already
         monkeypatch.setattr(module, "open_data", lambda _: comparison.images)
     rows = rows_of(comparison.answer)
     test = Run(folder / "video-difference-s0").info()["split"]["test"]
@@ -112,7 +112,9 @@ def test_the_runs_are_runs_like_any_other(compared, tmp_path, monkeypatch):
     assert told["test_pictures"] == len(test) and "warning" not in told
     row = rows["video-difference"]  # the head's folds are dealt otherwise; the points are the same
     assert told["health"]["equivariance_error"] == pytest.approx(row["equivariance_error"], rel=1e-3)
-    done = predict.predict_to(folder / "stacked-hourglass-s0", [WORLD], tmp_path / "points.csv", device="cpu")
+    done = predict_files.predict_to(
+        folder / "stacked-hourglass-s0", [WORLD], tmp_path / "points.csv", device="cpu"
+    )
     assert done["points"] == 14
 
 

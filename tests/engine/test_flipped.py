@@ -7,7 +7,7 @@ import torch
 
 from asterism.engine.evaluate import evaluate_run
 from asterism.engine.flipped import flipped
-from asterism.engine.predict import predict_to
+from asterism.engine.predict_files import predict_to
 from asterism.engine.train import train_on
 from asterism.errors import RequestError
 from asterism.geometry import affine

@@ -12,7 +12,7 @@ from asterism.data.worlds.figures import Figures
 from asterism.engine.evaluate import evaluate_run
 from asterism.engine.lesson import lesson_of, trainable
 from asterism.engine.people import measure_people, people_table
-from asterism.engine.predict import predict_to
+from asterism.engine.predict_files import predict_to
 from asterism.engine.train import train_on
 from asterism.errors import RequestError
 from asterism.io.keypoints import read_keypoints

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from asterism.engine.evaluate import evaluate_run
-from asterism.engine.predict import predict_to, table_of
+from asterism.engine.predict import table_of
+from asterism.engine.predict_files import predict_to
 from asterism.engine.runs import Run
 from asterism.engine.train import train_on
 from asterism.engine.view import read_view

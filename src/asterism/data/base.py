@@ -22,6 +22,7 @@ class ImageSet(ABC):
 
     title: str
     is_clip: bool
+    fps: float = 0.0  # pictures per second of a clip, 0 where unknown
     scenes_are_clips: bool = False  # the pictures of each scene follow each other in time
     table: KeypointTable | None = None
     skeleton: Skeleton | None = None

@@ -25,6 +25,7 @@ class Clip(ImageSet):
         self.title = path.name
         self.path = path
         self.video = Video(path)
+        self.fps = self.video.fps
 
     def __len__(self) -> int:
         return len(self.video)

@@ -21,6 +21,9 @@ class Subset(ImageSet):
         self.indices = np.asarray(indices, dtype=np.int64)
         self.title = images.title
         self.is_clip = images.is_clip and bool((np.diff(self.indices) > 0).all())
+        self.fps = (
+            images.fps / float(np.median(np.diff(self.indices))) if len(self) > 1 and self.is_clip else 0.0
+        )
         self.scenes_are_clips = images.scenes_are_clips and bool((np.diff(self.indices) == 1).all())
         self.skeleton = images.skeleton
         self.table = None if images.table is None else take_pictures(images.table, self.indices)

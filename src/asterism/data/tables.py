@@ -30,6 +30,12 @@ def take_pictures(table: KeypointTable, indices: Sequence[int] | NDArray[np.int6
     return replace(table, images=images, sizes=sizes, image=new[table.image[rows]], **columns)
 
 
+def some_rows(table: KeypointTable, rows: NDArray[np.int64] | NDArray[np.bool_]) -> KeypointTable:
+    """Some rows, over all pictures."""
+    columns = {name: getattr(table, name)[rows] for name in ("image", *_ROW_FIELDS)}
+    return replace(table, **columns)
+
+
 def joined(tables: Sequence[KeypointTable]) -> KeypointTable:
     """One table of many with the same points: pictures and rows one after the other."""
     first, shift, image = tables[0], 0, []

@@ -93,7 +93,7 @@ def _rows(
     score = found.score[0][here].double().numpy()
     there = score > 0
     xy = np.where(there[..., None], found.xy[0][here].double().numpy(), 0.0)
-    individual: NDArray[np.int64] = np.arange(len(xy))
+    individual = np.arange(len(xy)).astype(np.int64)
     if tracker is not None:
         individual = tracker.update(xy, extents(xy, there)[:, 2:].prod(1), there)
     return _table(skeleton, (images.name(index),), np.zeros(len(xy), np.int64), individual, xy, there, score)
@@ -138,7 +138,8 @@ def _together(skeleton: Skeleton, images: ImageSet, tables: list[KeypointTable])
         np.concatenate([getattr(t, name) for t in tables] or [nothing])[order]
         for name, nothing in zip(("individual", "xy", "labelled", "score"), empty)
     )
-    return _table(skeleton, names, image[order], individual, xy, labelled.astype(bool), score)
+    rest = (individual.astype(np.int64), xy, labelled.astype(bool), score)
+    return _table(skeleton, names, image[order], *rest)
 
 
 def measure_people(

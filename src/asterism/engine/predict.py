@@ -1,11 +1,7 @@
 """Keypoints for pictures of any number, in bounded memory."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,24 +10,14 @@ from numpy.typing import NDArray
 
 from asterism.data.base import FrameTable, ImageSet, Picture
 from asterism.data.crops import background_of, cut, frames_of
-from asterism.data.folder import PictureFiles
 from asterism.data.gathered import pictures as pictures_of
-from asterism.data.sources import open_data
-from asterism.data.tables import joined
-from asterism.engine.bars import Progress, bar
-from asterism.engine.flipped import flipped
-from asterism.engine.people import people_table
-from asterism.engine.runs import Run
+from asterism.engine.bars import Progress
 from asterism.engine.team import pick_device
-from asterism.engine.view import frames_for, read_view
-from asterism.engine.weights import load_weights
 from asterism.errors import RequestError
 from asterism.geometry import affine
-from asterism.io.images import IMAGE_SUFFIXES
-from asterism.io.keypoints import check_format, write_keypoints
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Method
-from asterism.types import Images, Keypoints2D, People2D, Skeleton
+from asterism.types import Images, Keypoints2D, Skeleton
 
 _BATCH = 32
 
@@ -175,73 +161,3 @@ def predict_table(
     every = Keypoints2D.cat(found) if found else empty
     columns = (frames.image[order], frames.individual[order], every, frames.found[order])
     return table_of(skeleton, names, *columns)
-
-
-def predict_to(
-    run: Path,
-    inputs: Sequence[str],
-    output: Path,
-    *,
-    format: str | None = None,
-    draw: Draw | None = None,
-    device: str = "auto",
-    flip: bool = False,
-) -> dict[str, Any]:
-    """Keypoints of all inputs (pictures, folders, clips, label files) into one file; returns its numbers.
-
-    The ending of `output` chooses the format unless `format` names one; it is written wholly, in the end.
-    `not_found` counts the rows in which no object stood out: their points are left empty. `flip` looks at the
-    mirrored pictures, too (engine.flipped).
-    Raises RequestError before any work when an input or the output cannot be.
-    """
-    check_format(output, format)
-    view = read_view(Run(run))
-    method, skeleton = load_weights(run / "best")
-    if skeleton is None:
-        raise RequestError(f"{run}: its weights do not say what the points are called; train it again")
-    if flip:
-        method = flipped(method, skeleton)
-    began = time.monotonic()
-    tables, looks, lost = [], [], 0
-    for images in _sets(inputs):
-        shown: AbstractContextManager[Progress | None] = (
-            bar(images.title) if len(images) > 1 else nullcontext()
-        )
-        with shown as progress:
-            if method.gives is People2D:
-                looks.append("whole: everybody is found in one look")
-                asked = {"device": device, "draw": draw, "progress": progress}
-                tables.append(people_table(method, skeleton, images, view.size, **asked))
-                continue
-            frames = frames_for(images, view)
-            looks.append(f"{frames.kind}: {frames.why}")
-            lost += int((~frames.found).sum())
-            table = predict_table(
-                method, skeleton, images, frames, view.size, device=device, draw=draw, progress=progress
-            )
-        tables.append(table)
-    table = joined(tables)
-    write_keypoints(output, table, format)
-    seconds = time.monotonic() - began
-    return {
-        "output": str(output),
-        "pictures": len(table.images),
-        "rows": len(table),
-        "not_found": lost,
-        "points": len(skeleton),
-        "frame": " | ".join(dict.fromkeys(looks)),
-        "seconds": seconds,
-        "pictures_per_second": len(table.images) / seconds,
-    }
-
-
-def _sets(inputs: Sequence[str]) -> list[ImageSet]:
-    """One set per folder, clip or label file; single pictures go together, as from one camera."""
-    if not inputs:
-        raise RequestError("nothing to look at: name pictures, folders or clips")
-    sets = [open_data(what) for what in inputs]
-    single = [what for what in inputs if Path(what).suffix.lower() in IMAGE_SUFFIXES]
-    if len(single) < 2:
-        return sets
-    others = [images for what, images in zip(inputs, sets) if what not in single]
-    return [PictureFiles(f"{len(single)} pictures", tuple(single)), *others]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asterism.data.base import ImageSet
-from asterism.data.clip import Clip
 from asterism.data.gathered import pictures as pictures_of
 from asterism.errors import RequestError
 from asterism.io.images import write_image
@@ -82,9 +81,8 @@ class Painter:
             return
         if self._add is None or images is not self._clip:
             self._open.close()
-            fps = images.video.fps if isinstance(images, Clip) else _FPS
             path = self._free(f"{Path(images.title).stem or 'clip'}-points.mp4")
-            self._clip, self._add = images, self._open.enter_context(video_writer(path, fps or _FPS))
+            self._clip, self._add = images, self._open.enter_context(video_writer(path, images.fps or _FPS))
         self._add(shown)
 
     def _free(self, name: str) -> Path:
