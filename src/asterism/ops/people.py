@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from asterism.ops import peaks as tops
-from asterism.ops.assembly import LEAST, Assemble, Assembled, Least, global_best, kept
+from asterism.ops.assembly import LEAST, Assemble, Assembled, Least, global_greedy, kept
 from asterism.ops.assembly_pairs import (
     INTEGRAL,
     Integral,
@@ -30,7 +30,7 @@ def people_in(
     threshold: int | float = 0.05,
     integral: Integral = INTEGRAL,
     score: Score = agreement,
-    assemble: Assemble = global_best,
+    assemble: Assemble = global_greedy,
     least: Least = LEAST,
 ) -> Found:
     """uv (cells), score and valid of at most `most` people per picture, the best first; 0 where nothing is.

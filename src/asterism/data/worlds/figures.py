@@ -1,7 +1,8 @@
 """People in cluttered scenes: exact points, occlusion by bodies and things, masks, boxes and areas.
 
-A picture is drawn when it is asked for, from (seed, index) alone. A point that is covered, by the person
-itself, by another or by a thing, is labelled and not visible, as in COCO; one outside is not labelled.
+A picture is drawn when it is asked for, from (seed, index) alone. Points are labelled as COCO's annotators
+do: one that is covered, by the person itself, by another or by a thing, is labelled and not visible where it
+can be guessed, because a point next to it in the skeleton is seen; where it cannot, and outside, it has none.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 
 from asterism.data.base import ImageSet, Picture
 from asterism.data.worlds.figure_body import Person, assemble, random_wear
@@ -77,7 +79,7 @@ class Figures(ImageSet):
         return f"figure{index:06d}"
 
     def fingerprint(self) -> str:
-        told = ("figures", 1, self.n, self.seed, self.size, self.people, self.skeleton.names)
+        told = ("figures", 2, self.n, self.seed, self.size, self.people, self.skeleton.names)
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def picture(self, index: int) -> Picture:
@@ -133,8 +135,10 @@ class Figures(ImageSet):
         own = np.stack([person.own for person in scene.people])
         seen = (owner == np.arange(p)[:, None]) & own[np.arange(p)[:, None], np.arange(k), part]
         inside = np.all((xy >= 0) & (xy <= (self.size[1] - 1, self.size[0] - 1)), -1)
+        seen &= inside
+        labelled = inside & (seen | _beside(seen, self.skeleton.edges))
         box, area = extents(scene.layers, self.size, p)
-        return np.where(inside[..., None], xy, 0), inside, seen & inside, box, area
+        return np.where(labelled[..., None], xy, 0), labelled, seen, box, area
 
     def _rng(self, index: int, stream: int) -> np.random.Generator:
         if not 0 <= index < self.n:
@@ -195,3 +199,12 @@ def _crowd(
         )
         out.append((pose, float(stature), middle - stature * (low + high) / 2))
     return out
+
+
+def _beside(seen: NDArray[np.bool_], edges: tuple[tuple[int, int], ...]) -> NDArray[np.bool_]:
+    """P K: whether a neighbour along the edges is seen."""
+    beside = np.zeros_like(seen)
+    for a, b in edges:
+        beside[:, a] |= seen[:, b]
+        beside[:, b] |= seen[:, a]
+    return beside

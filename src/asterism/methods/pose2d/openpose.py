@@ -14,10 +14,9 @@ mpi are the networks of Cao, Simon, Wei, Sheikh, CVPR 2017; hand-21 and face-70 
     part affinity fields, the mean where they meet  -> ops.fields.limb_fields
     loss at every stage, with W(p)                  -> loss, losses.people.regional
     line integral along a pair                      -> ops.assembly_pairs.find_pairs
-    assembly with redundant limbs                   -> ops.assembly.global_greedy; global_best is used
+    assembly with redundant limbs                   -> ops.assembly.global_greedy
 
 Departs from the paper:
-- of each limb only the pairs of the best matching are taken, before all limbs are put in one list.
 - pairs are ranked by ops.assembly_pairs.agreement instead of the line integral; maps and fields are read at
   the network's own size instead of enlarged 8 times; peaks are placed by a parabola through the logarithm.
 - bands of the fields have round ends; maps and fields share one grid (in the authors' code they do not).
@@ -117,6 +116,7 @@ class OpenPose(Trainable[Images, Raw, People2D]):
             network="small",
             sigma=1.0,
             balance=10.0,
+            threshold=0.2,
         ),
         "tiny": OpenPoseConfig(
             n_keypoints=3,
