@@ -34,7 +34,7 @@ from asterism.io.cameras import read_cameras
 from asterism.io.matlab import as_list, read_mat
 from asterism.types import Cameras
 
-F64, FOCAL = torch.float64, 930.0
+F64, FOCAL = torch.float64, 918.0
 DANNCE = Path(__file__).parents[1] / "../shared/data/dannce_six_cameras/demo"
 
 
@@ -100,10 +100,8 @@ def half(seed: int, rows: dict[str, list]) -> None:
     xy = wild(xy, bad, g)
     told = triangulation.triangulate(cams, xy, torch.ones_like(bad), threshold=FURTHEST, sigma=1.0)
     linear = triangulation.dlt(cams, xy, torch.ones_like(bad))
-    most = told.valid & (told.inlier.sum(1) > 2)  # what the product asks: more than half of those that saw it
     for name, at, valid in (
         ("triangulate", told.xyz, told.valid),
-        ("the product", told.xyz, most),
         ("linear", linear, torch.ones_like(told.valid)),
     ):
         far = (at - xyz).norm(dim=-1) > 0.05

@@ -186,7 +186,7 @@ def _agreed(cameras: Cameras, seen: Observed, rule: Rule, threshold: float, sigm
         found = triangulate(
             cameras, xy, valid, threshold=threshold, sigma=sigma, least_views=rule.least_views
         )
-        most = found.valid & (found.inlier.sum(1) > rule.least_share * valid.sum(1))
+        most = found.valid & (found.inlier.sum(1) >= rule.least_share * valid.sum(1))
         parts.append(
             Points3D(
                 xyz=torch.where(most[..., None], found.xyz, 0),
