@@ -30,6 +30,9 @@ class Args:
     boxes: Annotated[str | None, tyro.conf.arg(metavar="FILE|RUN")] = None
     """where to look: a label file with boxes, or a run that finds everybody (openpose); for runs trained on
     boxes"""
+    hands: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """a run that knows right hands: looks at both hands of everybody found, the left one mirrored"""
+    face: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None  # a run that knows faces
     every: int = 1  # of clips and cameras, look at each n-th picture only
     pictures: int | None = None  # of a clip or a camera, stop after so many
     flip: bool = False  # look at the mirrored pictures, too: twice the time, for detectors with heatmaps
@@ -47,7 +50,8 @@ def run(args: Args) -> int:
     from asterism.engine.predict_files import predict_to
 
     wanted = {
-        name: getattr(args, name) for name in ("format", "device", "flip", "boxes", "every", "pictures")
+        name: getattr(args, name)
+        for name in ("format", "device", "flip", "boxes", "hands", "face", "every", "pictures")
     }
     if args.draw is None:
         answer = predict_to(folder, args.input, args.output, **wanted)

@@ -19,6 +19,7 @@ from asterism.engine.bars import Progress, bar
 from asterism.engine.interrupt import interruptible
 from asterism.engine.looker import Looked, Looker, looker
 from asterism.engine.predict import Draw
+from asterism.engine.whole_body import Part, WholeBody
 from asterism.errors import RequestError
 from asterism.io.images import IMAGE_SUFFIXES
 from asterism.io.keypoints import check_format, write_keypoints
@@ -38,25 +39,29 @@ def predict_to(
     device: str = "auto",
     flip: bool = False,
     boxes: str | None = None,
+    hands: Path | None = None,
+    face: Path | None = None,
     every: int = 1,
     pictures: int | None = None,
 ) -> dict[str, Any]:
     """Keypoints of all inputs (pictures, folders, clips, label files) into one file; returns its numbers.
 
     The ending of `output` chooses the format unless `format` names one; it is written wholly, in the end.
-    `not_found` counts the rows in which no object stood out: their points are left empty. `flip` looks at the
-    mirrored pictures, too (engine.flipped). `boxes` says where to look (engine.looker), `every` takes each
-    n-th picture of clips and cameras, `pictures` ends a camera or a clip after so many. An input that is a
-    camera or an address (io.stream) must be the only one; it is looked at until it ends or somebody stops it.
+    `not_found` counts the rows in which no object stood out: their points are left empty. `flip` looks at
+    the mirrored pictures, too (engine.flipped). `boxes` says where to look (engine.looker), `hands` and `face` are
+    runs for those of the people found (engine.whole_body), `every` takes each n-th picture of clips and
+    cameras, `pictures` ends a camera or a clip after so many. An input that is a camera or an address
+    (io.stream) must be the only one; it is looked at until it ends or somebody stops it.
     Raises RequestError before any work when an input or the output cannot be.
     """
     check_format(output, format)
     if every < 1 or (pictures is not None and pictures < 1):
         raise RequestError(f"--every {every}, --pictures {pictures}: wanted 1 or more")
-    chosen = looker(run, boxes=boxes, device=device, flip=flip)
+    body = looker(run, boxes=boxes, device=device, flip=flip)
+    chosen = _with_parts(body, hands, face, device)
     began = time.monotonic()
     if any(is_live(what) for what in inputs):
-        if len(inputs) > 1 or isinstance(chosen.where, KeypointTable):
+        if len(inputs) > 1 or isinstance(body.where, KeypointTable):
             raise RequestError(f"{', '.join(inputs)}: a camera is looked at alone, without a file of boxes")
         parts, looks, lost = [], [], 0
         for looked in _live(
@@ -76,15 +81,25 @@ def predict_to(
         "pictures": len(table.images),
         "rows": len(table),
         "not_found": lost,
-        "points": len(chosen.skeleton),
+        "points": len(table.names),
         "frame": " | ".join(dict.fromkeys(looks)),
         "seconds": seconds,
         "pictures_per_second": len(table.images) / seconds,
     }
 
 
+def _with_parts(body: Looker, hands: Path | None, face: Path | None, device: str) -> Looker | WholeBody:
+    parts = []
+    if face is not None:
+        parts.append(Part(looker=looker(face, device=device), prefix="face"))
+    if hands is not None:
+        of_hands = looker(hands, device=device)
+        parts += [Part(looker=of_hands, prefix=f"hand_{s}", mirrored=s == "left") for s in ("left", "right")]
+    return WholeBody(body=body, parts=tuple(parts)) if parts else body
+
+
 def _files(
-    chosen: Looker, sets: Sequence[ImageSet], draw: Draw | None
+    chosen: Looker | WholeBody, sets: Sequence[ImageSet], draw: Draw | None
 ) -> tuple[KeypointTable, list[str], int]:
     tables, looks, lost = [], [], 0
     for images in sets:
@@ -101,7 +116,7 @@ def _files(
 
 
 def _live(
-    chosen: Looker,
+    chosen: Looker | WholeBody,
     address: str,
     every: int,
     most: int | None,

@@ -31,9 +31,9 @@ class Rule:
     """
 
     inlier: float | int | None = None
-    least_score: float | int = 0.2
+    least_score: float | int = 0.4
     least_views: int = 3
-    least_share: float | int = 0.5
+    least_share: float | int = 0.67
     window: int = 5
     least_points: float | int = 0.3
 
