@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 from asterism.errors import BadCloud
 from asterism.io.points import Cloud
@@ -254,11 +254,10 @@ def as_answer(found: Registration) -> dict[str, Any]:
 
 def merged(a: Cloud, b: Cloud, b_from_a: Float[np.ndarray, "4 4"]) -> Cloud:
     """Both clouds in b's place; normals and colours where both have them."""
-    turned = None if a.normals is None else a.normals @ b_from_a[:3, :3].T
-    both = turned is not None and b.normals is not None
-    coloured = a.colours is not None and b.colours is not None
-    return Cloud(
-        points=np.concatenate([icp.moved(b_from_a, a.points), b.points]),
-        normals=np.concatenate([turned, b.normals]) if both else None,
-        colours=np.concatenate([a.colours, b.colours]) if coloured else None,
-    )
+    normal = colour = None
+    if a.normals is not None and b.normals is not None:
+        normal = np.concatenate([a.normals @ b_from_a[:3, :3].T, b.normals])
+    if a.colours is not None and b.colours is not None:
+        colour = np.concatenate([a.colours, b.colours])
+    points = np.concatenate([icp.moved(b_from_a, a.points), b.points])
+    return Cloud(points=points, normals=normal, colours=colour)

@@ -8,7 +8,7 @@ the new one cannot change. The samples are those of the plain algorithm, ties ap
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 _BUCKET = 256  # points of one: about as many as cost as much as the call that handles them
 

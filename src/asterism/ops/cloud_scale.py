@@ -4,7 +4,7 @@ points.
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 from asterism.ops.cloud_sampling import grid_cells
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 _DIRECTIONS = 500  # points that are looked at from each place
 _PLACES, _ROUNDS, _TRIES = 160, 4, 20  # tried at first, then about the best, closer each round

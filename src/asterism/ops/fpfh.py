@@ -12,7 +12,7 @@ distance), and each of the three histograms of 11 bins sums to one.
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 BINS = 11  # of each angle, as in the paper's section III
 

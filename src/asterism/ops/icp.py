@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.spatial.transform import Rotation
 
 _FLAT_ENOUGH = 0.5  # cosine of two normals that are taken to be of one surface: 60 degrees

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.spatial.transform import Rotation
 
 from asterism.ops.cloud_neighbours import normals
@@ -248,7 +248,7 @@ def _cut_box(o: np.ndarray, d: np.ndarray, half: np.ndarray) -> tuple[np.ndarray
     return t, np.eye(3)[near.argmax(1)]
 
 
-def _root(a: np.ndarray, b: np.ndarray, c: float) -> np.ndarray:
+def _root(a: np.ndarray, b: np.ndarray, c: Any) -> np.ndarray:
     """The nearer root above zero of a t^2 + 2 b t + c, where rays begin outside."""
     under = b * b - a * c
     t = (-b - np.sqrt(np.maximum(under, 0))) / a
@@ -309,6 +309,7 @@ def _pose(dice: np.random.Generator, where: Room, heading: float) -> Float[np.nd
     """A camera in the room at eye height that looks along `heading`, somewhat up or down, held not quite
     level.
     """
+    at = np.zeros(3)
     for _ in range(100):
         at = np.array([*(dice.uniform(-0.5, 0.5, 2) * (where.size[:2] - 1)), dice.uniform(1.2, 1.8)])
         solids = where.solids
@@ -349,7 +350,7 @@ def pair(
             rough = [view(dice, here, pose, coarse) for pose in poses]
             if not all(map(_worth_a_scan, rough)):
                 continue
-            if not _within(overlap_of(*rough, b_from_a, 2.5 * near), overlap, 0.1):
+            if not _within(overlap_of(rough[0], rough[1], b_from_a, 2.5 * near), overlap, 0.1):
                 continue
             a, b = (view(dice, here, pose, sensor) for pose in poses)
             found = overlap_of(a, b, b_from_a, near)
