@@ -3,9 +3,9 @@
 hrnet      the small HRNet, people's boxes given: learns at 96 pixels (preset fast), then goes on at 128 from
            these weights (preset small, half the rate). RUN is the run at 96, RUN-128 the second
 openpose   the small PAF network, whole pictures of 192
-measure    OKS average precision of a run on pictures kept back, and of those people of whom more than half, or
-           more than 0.7, of the labelled points are seen; errors of visible and hidden points as shares of the
-           box; and the control (mean shape in the box)
+measure    OKS average precision of a run on pictures kept back, and of those people of whom more than half,
+           or more than 0.7, of the labelled points are seen; errors of visible and hidden points as shares of
+           the box; and the control (mean shape in the box)
 """
 
 import argparse

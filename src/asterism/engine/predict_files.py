@@ -48,10 +48,10 @@ def predict_to(
 
     The ending of `output` chooses the format unless `format` names one; it is written wholly, in the end.
     `not_found` counts the rows in which no object stood out: their points are left empty. `flip` looks at
-    the mirrored pictures, too (engine.flipped). `boxes` says where to look (engine.looker), `hands` and `face`
-    are runs for those of the people found (engine.whole_body), `every` takes each n-th picture of clips and
-    cameras, `pictures` ends a camera or a clip after so many. An input that is a camera or an address
-    (io.stream) must be the only one; it is looked at until it ends or somebody stops it.
+    the mirrored pictures, too (engine.flipped). `boxes` says where to look (engine.looker), `hands` and
+    `face` are runs for those of the people found (engine.whole_body), `every` takes each n-th picture of
+    clips and cameras, `pictures` ends a camera or a clip after so many. An input that is a camera or an
+    address (io.stream) must be the only one; it is looked at until it ends or somebody stops it.
     Raises RequestError before any work when an input or the output cannot be.
     """
     check_format(output, format)

@@ -4,8 +4,8 @@ global_greedy  all limbs in one list, best pair first, redundant limbs as good a
                Cao, Hidalgo, Simon, Wei, Sheikh, OpenPose, TPAMI 2019, section 3.4
 limb_by_limb   one kind of limb after the other, best pair first: Cao et al., CVPR 2017, section 2.4
 hungarian      the same with the best matching of each kind of limb instead of the greedy one
-global_best    all limbs in one list, but only pairs of the best matching of each kind of limb: ours. Better on
-               perfect maps (100 % of 30 people for 98 %, bench/pose2d_assembly.json); on those of a small
+global_best    all limbs in one list, but only pairs of the best matching of each kind of limb: ours. Better
+               on perfect maps (100 % of 30 people for 98 %, bench/pose2d_assembly.json); on those of a small
                network, with peaks of nobody, the matching is led astray (OKS-AP .22 for .31)
 nearest        the same with the nearest peaks instead of the field: the control that must lose
 
