@@ -44,7 +44,7 @@ def run(args: Args) -> int:
     checks.positive("--minutes", args.minutes)
     checks.positive("--objects", args.objects)
     checks.seed(args.seed)
-    if args.method is not None and catalogue.entry(args.method).learns_from in ("", "LabelledImages"):
+    if args.method is not None and catalogue.entry(args.method).learns_from not in ("Images", "Clips"):
         raise RequestError(
             f"--method {args.method}: it needs labels; asterism methods lists what learns without"
         )

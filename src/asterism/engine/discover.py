@@ -30,7 +30,7 @@ from asterism.io.keypoints import FORMATS, check_format, write_keypoints
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Trainable
 from asterism.metrics.health import points_to_cover
-from asterism.types import Clips, LabelledImages
+from asterism.types import Clips, LabelledImages, LabelledPeople
 
 DEFAULT_K = 8
 _TRIES = 2
@@ -171,7 +171,7 @@ def _attempts(
 
 def _class(name: str) -> type[Trainable]:
     cls = method_class(name)
-    if not issubclass(cls, Trainable) or issubclass(cls.learns_from, LabelledImages):
+    if not issubclass(cls, Trainable) or issubclass(cls.learns_from, LabelledImages | LabelledPeople):
         raise RequestError(f"{name} needs labels ({entry(name).learns_from or 'it does not learn'})")
     return cls
 
