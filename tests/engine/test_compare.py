@@ -296,3 +296,8 @@ def test_the_words_name_the_best_and_shout_when_a_control_wins():
     assert "BUT 1 of its 8 points are healthy" in told and "costs 1.0 px" in told
     failed = Entrant(name="x", kind="method", learns_from="labels", seeds=(), measured=(), remark="no")
     assert "No method could be trained" in verdict([failed, mean], TESTED)[0]
+
+
+def test_methods_that_find_several_people_are_refused(tmp_path):
+    with pytest.raises(RequestError, match="openpose finds several people in one look"):
+        compare(WORLD, ["openpose"], tmp_path / "new", **TINY)

@@ -29,7 +29,7 @@ from asterism.engine.weights import load_weights, read_about
 from asterism.errors import AsterismError, RequestError
 from asterism.io.atomic import write_json, write_text
 from asterism.methods.base import Method, Trainable
-from asterism.types import Clips, LabelledImages, Recipe, Skeleton
+from asterism.types import Clips, LabelledImages, LabelledPeople, Recipe, Skeleton
 
 _SETTINGS = ("method", "preset", "config", "recipe", "minutes", "steps", "seed", "view", "data", "split")
 
@@ -105,7 +105,11 @@ def compare(
     if not methods or not seeds or len(set(methods)) < len(methods) or len(set(seeds)) < len(seeds):
         raise RequestError("compare: wanted at least one method and one seed, and each of them once")
     for name in methods:
-        trainable(name, preset or "small")
+        if trainable(name, preset or "small").learns_from is LabelledPeople:
+            raise RequestError(
+                f"compare: {name} finds several people in one look and has no points to set beside the "
+                f"others'; train {name} and evaluate it, or leave it out"
+            )
     images = open_data(data)
     with bar("looking"):
         arena = arena_of(images, frame, objects, device)
