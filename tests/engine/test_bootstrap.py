@@ -11,7 +11,7 @@ from asterism.data.multiview import views_of
 from asterism.data.worlds import Rig
 from asterism.engine import bootstrap as engine
 from asterism.engine.bootstrap import Teaching, bootstrap
-from asterism.engine.predict import predict_to
+from asterism.engine.predict_files import predict_to
 from asterism.engine.relabel import Rule
 from asterism.engine.runs import Run
 from asterism.errors import RequestError

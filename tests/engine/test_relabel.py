@@ -55,7 +55,7 @@ def test_strays_cost_only_their_own_views_and_are_corrected(rig, truth):
     stray = torch.rand(truth.shape[:-1], generator=g) < 0.2
     anywhere = 127 * torch.rand(truth.shape, generator=g, dtype=truth.dtype)
     xy = torch.where(stray[..., None], anywhere, truth + noise)
-    seen = agree(rig.cameras, xy, sure(xy), rig.sizes(), Rule(inlier=4.0))
+    seen = agree(rig.cameras, xy, sure(xy), rig.sizes(), Rule(inlier=4.0, least_share=0.5))
     assert seen.points.valid.double().mean() > 0.98
     assert seen.points.inlier[stray].double().mean() < 0.05
     gap = distance(seen.xy, truth, seen.known & stray)  # what was wrong is right now
