@@ -162,11 +162,11 @@ def test_boxes_around_the_people_that_another_run_found():
         world.table.xy.max(1) + 12,
     )
     assert ((looked.table.xy.mean(1) > boxes[0]) & (looked.table.xy.mean(1) < boxes[1])).all()
-    nobody = Looker(
+    from_file = Looker(
         method=method(config),
         skeleton=world.skeleton,
         view=view,
         device="cpu",
         where=some_rows(replace(world.table, source="b.csv"), np.arange(2)),
     )
-    assert len(nobody.look(world).table) == 2
+    assert len(from_file.look(world).table) == 2

@@ -58,6 +58,37 @@ class ImageSet(ABC):
             yield self.picture(index)
 
 
+class Wrapped(ImageSet):
+    """The pictures, names and scenes of another set; what differs is said by those that build on this."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images
+        self.title, self.is_clip, self.fps = images.title, images.is_clip, images.fps
+        self.scenes_are_clips = images.scenes_are_clips
+        self.table, self.skeleton = images.table, images.skeleton
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def picture(self, index: int) -> Picture:
+        return self.images.picture(index)
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return self.images.picture_size(index)
+
+    def name(self, index: int) -> str:
+        return self.images.name(index)
+
+    def scene(self, index: int) -> str:
+        return self.images.scene(index)
+
+    def fingerprint(self) -> str:
+        return self.images.fingerprint()
+
+    def __iter__(self) -> Iterator[Picture]:
+        return iter(self.images)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrameTable:
     """Where to look: one row per individual per picture. See types.Frames for the meaning of the columns.

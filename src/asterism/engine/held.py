@@ -1,9 +1,11 @@
 """Pictures and crops that several entrants look at, read and cut once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from asterism.data.base import ImageSet, Picture
+from asterism.data.base import ImageSet, Picture, Wrapped
 from asterism.data.crops import background_of, cut, frames_of
 from asterism.data.gathered import pictures
 from asterism.data.subset import HELD_BYTES, PictureCache
@@ -18,21 +20,13 @@ from asterism.types import Images
 _BATCH = 32
 
 
-class Held(ImageSet):
+class Held(Wrapped):
     """A set whose pictures stay in memory, as far as they fit."""
 
     def __init__(self, images: ImageSet) -> None:
-        self.images = images
-        self.title = images.title
-        self.is_clip = images.is_clip
-        self.scenes_are_clips = images.scenes_are_clips
-        self.table = images.table
-        self.skeleton = images.skeleton
+        super().__init__(images)
         self._cache = PictureCache(images)
         self._read = not images.is_clip
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def picture(self, index: int) -> Picture:
         if not self._read:  # a clip is read in one pass: a picture at random costs one
@@ -40,17 +34,8 @@ class Held(ImageSet):
             self._cache.fill(np.arange(len(self)))
         return self._cache.picture(index)
 
-    def picture_size(self, index: int) -> tuple[int, int]:
-        return self.images.picture_size(index)
-
-    def name(self, index: int) -> str:
-        return self.images.name(index)
-
-    def scene(self, index: int) -> str:
-        return self.images.scene(index)
-
-    def fingerprint(self) -> str:
-        return self.images.fingerprint()
+    def __iter__(self) -> Iterator[Picture]:
+        return (self.picture(index) for index in range(len(self)))
 
 
 class HeldWithMasks(Held):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asterism.data.base import ImageSet, Picture
+from asterism.data.base import ImageSet, Wrapped
 from asterism.data.tables import skeleton_of
 from asterism.errors import BadAnnotation
 from asterism.geometry.coords import xyn_from_xy
@@ -22,41 +22,17 @@ from asterism.io.table import KeypointTable
 _SHOWN = 3  # names of each side in an error
 
 
-class Relabelled(ImageSet):
+class Relabelled(Wrapped):
     """The pictures of a set with other labels; `matched` are the pictures that have some."""
 
     def __init__(self, images: ImageSet, table: KeypointTable, matched: NDArray[np.int64]) -> None:
-        self.images = images
-        self.title = images.title
-        self.is_clip = images.is_clip
-        self.scenes_are_clips = images.scenes_are_clips
+        super().__init__(images)
         self.table = table
         self.matched = matched
         try:
             self.skeleton = skeleton_of(table)
         except ValueError as error:
             raise BadAnnotation(f"{table.source}: {error}") from error
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def picture(self, index: int) -> Picture:
-        return self.images.picture(index)
-
-    def picture_size(self, index: int) -> tuple[int, int]:
-        return self.images.picture_size(index)
-
-    def name(self, index: int) -> str:
-        return self.images.name(index)
-
-    def scene(self, index: int) -> str:
-        return self.images.scene(index)
-
-    def fingerprint(self) -> str:
-        return self.images.fingerprint()
-
-    def __iter__(self) -> Iterator[Picture]:
-        return iter(self.images)
 
 
 def with_labels(images: ImageSet, table: KeypointTable, path: str) -> Relabelled:

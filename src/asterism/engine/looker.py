@@ -13,8 +13,8 @@ from asterism.data.boxed import Boxed
 from asterism.data.tables import some_rows
 from asterism.engine.bars import Progress
 from asterism.engine.flipped import flipped
-from asterism.engine.people import extents, people_table
-from asterism.engine.predict import Draw, predict_table, table_of
+from asterism.engine.people import Draw, extents, people_table
+from asterism.engine.predict import predict_table, table_of
 from asterism.engine.runs import Run
 from asterism.engine.tracks import Tracker
 from asterism.engine.view import View, frames_for, read_view

@@ -1,6 +1,6 @@
 """Keypoints for pictures of any number, in bounded memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from asterism.data.base import FrameTable, ImageSet, Picture
 from asterism.data.crops import background_of, cut, frames_of
 from asterism.data.gathered import pictures as pictures_of
 from asterism.engine.bars import Progress
+from asterism.engine.people import Draw
 from asterism.engine.team import pick_device
 from asterism.errors import RequestError
 from asterism.geometry import affine
@@ -20,8 +21,6 @@ from asterism.methods.base import Method
 from asterism.types import Images, Keypoints2D, Skeleton
 
 _BATCH = 32
-
-Draw = Callable[[ImageSet, int, Picture, KeypointTable], None]  # its set and index, itself, its rows
 
 
 @dataclass(frozen=True, kw_only=True)

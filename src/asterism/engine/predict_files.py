@@ -1,8 +1,9 @@
 """Keypoints of what a user names (pictures, folders, clips, cameras) into one file."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from asterism.data.tables import joined
 from asterism.engine.bars import Progress, bar
 from asterism.engine.interrupt import interruptible
 from asterism.engine.looker import Looked, Looker, looker
-from asterism.engine.predict import Draw
+from asterism.engine.people import Draw
 from asterism.engine.whole_body import Part, WholeBody
 from asterism.errors import RequestError
 from asterism.io.images import IMAGE_SUFFIXES
@@ -63,15 +64,8 @@ def predict_to(
     if any(is_live(what) for what in inputs):
         if len(inputs) > 1 or isinstance(body.where, KeypointTable):
             raise RequestError(f"{', '.join(inputs)}: a camera is looked at alone, without a file of boxes")
-        parts, looks, lost = [], [], 0
-        for looked in _live(
-            chosen, inputs[0], every, pictures, draw, lambda t: write_keypoints(output, t, format)
-        ):
-            parts.append(looked.table)
-            looks, lost = [looked.how], lost + looked.lost
-        if not parts:
-            raise RequestError(f"{inputs[0]}: showed no picture")
-        table = joined(parts)
+        save = partial(write_keypoints, output, format=format)
+        table, looks, lost = _live(chosen, inputs[0], every, pictures, draw, save)
     else:
         table, looks, lost = _files(chosen, _sets(inputs, every, pictures), draw)
     write_keypoints(output, table, format)
@@ -122,15 +116,15 @@ def _live(
     most: int | None,
     draw: Draw | None,
     save: Callable[[KeypointTable], None],
-) -> Iterator[Looked]:
-    """What is found in each picture of a camera, until it ends, `most` were looked at, or Ctrl-C."""
+) -> tuple[KeypointTable, list[str], int]:
+    """What is found in the pictures of a camera, until it ends, `most` were looked at, or Ctrl-C."""
     if chosen.view.kind == "moments":
         raise RequestError(
             f"{address}: this run looks at what stands out from a background that many pictures show; record "
             "a clip first, or train with --frame whole or on boxes"
         )
     tracker = chosen.tracker() if chosen.follows else None
-    held: list[KeypointTable] = []
+    found: list[Looked] = []
     saved = time.monotonic()
     with interruptible() as asked, closing(live_pictures(address, every)) as stream, bar(address) as progress:
         live = Live(address, stream.fps / every)
@@ -138,13 +132,14 @@ def _live(
             if asked():
                 break
             live.show(index, picture)
-            looked = chosen.look(live, draw=draw, tracker=tracker)
-            yield looked
-            held.append(looked.table)
+            found.append(chosen.look(live, draw=draw, tracker=tracker))
             if time.monotonic() - saved > _SAVED:
-                save(joined(held))
+                save(joined([looked.table for looked in found]))
                 saved = time.monotonic()
-            progress(0.0, f"picture {index + 1}, {len(looked.table)} found")
+            progress(0.0, f"picture {index + 1}, {len(found[-1].table)} found")
+    if not found:
+        raise RequestError(f"{address}: showed no picture")
+    return joined([looked.table for looked in found]), [found[-1].how], sum(looked.lost for looked in found)
 
 
 def _sets(inputs: Sequence[str], every: int, most: int | None) -> list[ImageSet]:

@@ -20,7 +20,7 @@ from asterism.data.gathered import pictures as pictures_of
 from asterism.data.tables import some_rows
 from asterism.engine.bars import Progress
 from asterism.engine.looker import Looked, Looker
-from asterism.engine.predict import Draw
+from asterism.engine.people import Draw
 from asterism.engine.team import pick_device
 from asterism.engine.tracks import Tracker
 from asterism.engine.view import View

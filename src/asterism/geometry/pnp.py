@@ -23,12 +23,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from asterism.geometry import camera
+from asterism.geometry.levenberg import minimise
 from asterism.geometry.p3p import p3p
 from asterism.geometry.precision import full_precision
-from asterism.geometry.so3 import exp, nearest, skew
+from asterism.geometry.so3 import exp, moved, nearest, skew
 from asterism.types import Cameras, Struct
 
 _STEPS = 20  # Levenberg-Marquardt steps, at most
+_GAIN = 1e-7  # share of its cost that a step must win somewhere, or it was the last
 _TRIPLES = (
     120  # tried at most: 9 points have 84; with half of the points strays one in 10 million draws misses
 )
@@ -341,25 +343,14 @@ def _system(cameras: Cameras, xyz: Tensor, xy: Tensor, weight: Tensor) -> tuple[
 
 
 def _minimise(cameras: Cameras, xyz: Tensor, xy: Tensor, weight: Tensor, pose: Tensor, steps: int) -> Tensor:
-    """Levenberg-Marquardt with Marquardt's scaling; a step that does not help is undone."""
-    state = _system(replace(cameras, cam_from_world=pose), xyz, xy, weight)
-    damping = torch.full_like(state[0], 1e-3)  # Marquardt's start, SIAM 1963
-    for _ in range(steps):
-        cost, normal, gradient = state
-        diagonal = normal.diagonal(dim1=-2, dim2=-1)
-        extra = damping[:, None] * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True).clamp_min(1e-12)
-        step = -torch.linalg.solve_ex(normal + torch.diag_embed(extra), gradient).result
-        with full_precision(pose):
-            rotation = exp(step[:, :3]) @ pose[..., :3]
-        trial = torch.cat([rotation, pose[..., 3:] + step[:, 3:, None]], dim=-1)
-        new = _system(replace(cameras, cam_from_world=trial), xyz, xy, weight)
-        better = new[0] < cost
-        state = tuple(torch.where(better.reshape(-1, *[1] * (o.ndim - 1)), n, o) for n, o in zip(new, state))
-        pose = torch.where(better[:, None, None], trial, pose)
-        damping = torch.where(better, damping / 10, damping * 10)
-        if not (cost - new[0] > 1e-7 * cost).any():
-            break
-    return pose
+    found, _ = minimise(
+        lambda x: _system(replace(cameras, cam_from_world=x[0]), xyz, xy, weight),
+        lambda x, step: (moved(x[0], step),),
+        (pose,),
+        steps=steps,
+        least=_GAIN,
+    )
+    return found[0]
 
 
 def _inverse(normal: Tensor) -> Tensor:

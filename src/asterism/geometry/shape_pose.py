@@ -24,12 +24,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from asterism.geometry import camera, pnp
+from asterism.geometry.levenberg import minimise
 from asterism.geometry.precision import full_precision
 from asterism.geometry.rigid import kabsch
-from asterism.geometry.so3 import exp, nearest, skew
+from asterism.geometry.so3 import moved, nearest, skew
 from asterism.types import Cameras, Struct
 
 _ADMM, _ALTERNATE, _STEPS = 60, 10, 25  # iterations, at most
+_GAIN = 1e-7  # share of its cost that a step must win somewhere, or it was the last
 _ALPHA, _MU = 0.01, 0.04  # of the spectral norms, and ADMM's penalty, where points have the radius 1
 
 
@@ -245,26 +247,15 @@ def _system(
 def _refine(
     cameras: Cameras, model: ShapeModel, xy: Tensor, share: Tensor, pose: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Levenberg-Marquardt on pose and shape together; a step that does not help is undone."""
-    state = _system(cameras, model, xy, share, pose, c)
-    damping = torch.full_like(state[0], 1e-3)  # Marquardt's start, SIAM 1963
-    for _ in range(_STEPS):
-        cost, normal, gradient = state
-        diagonal = normal.diagonal(dim1=-2, dim2=-1)
-        extra = damping[:, None] * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True).clamp_min(1e-12)
-        step = -torch.linalg.solve_ex(normal + torch.diag_embed(extra), gradient).result
-        with full_precision(pose):
-            rotation = exp(step[:, :3]) @ pose[..., :3]
-        trial = torch.cat([rotation, pose[..., 3:] + step[:, 3:6, None]], dim=-1)
-        trial_c = c + step[:, 6:]
-        new = _system(cameras, model, xy, share, trial, trial_c)
-        better = new[0] < cost
-        state = tuple(torch.where(better.reshape(-1, *[1] * (o.ndim - 1)), n, o) for n, o in zip(new, state))
-        pose, c = torch.where(better[:, None, None], trial, pose), torch.where(better[:, None], trial_c, c)
-        damping = torch.where(better, damping / 10, damping * 10)
-        if not (cost - new[0] > 1e-7 * cost).any():
-            break
-    return pose, c, state[0]
+    """Least squares on pose and shape together."""
+    (pose, c), cost = minimise(
+        lambda x: _system(cameras, model, xy, share, *x),
+        lambda x, step: (moved(x[0], step[:, :6]), x[1] + step[:, 6:]),
+        (pose, c),
+        steps=_STEPS,
+        least=_GAIN,
+    )
+    return pose, c, cost
 
 
 def _finished(

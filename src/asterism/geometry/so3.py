@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from asterism.geometry.precision import full_precision
+
 
 def skew(vector: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
     """The matrix of the cross product: skew(a) b = a x b."""
@@ -40,3 +42,10 @@ def angle_between(a: Float[Tensor, "*n 3 3"], b: Float[Tensor, "*n 3 3"]) -> Flo
     """The angle, in radians from 0 to pi, of the turn from b to a; exact also near 0."""
     off = (a - b).square().sum((-2, -1)).clamp_min(0).sqrt()
     return 2 * torch.asin((off / 8**0.5).clamp(max=1))  # |a - b| = 2 sqrt(2) sin(angle / 2)
+
+
+def moved(pose: Float[Tensor, "B 3 4"], step: Float[Tensor, "B 6"]) -> Float[Tensor, "B 3 4"]:
+    """The pose followed by a small turn (radians) and shift: exp(turn) R X + t + shift."""
+    with full_precision(pose):
+        rotation = exp(step[:, :3]) @ pose[..., :3]
+    return torch.cat([rotation, pose[..., 3:] + step[:, 3:, None]], dim=-1)

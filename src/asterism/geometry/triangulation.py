@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from asterism.geometry import camera
+from asterism.geometry.levenberg import minimise
 from asterism.geometry.linear import inverse3, solve3
 from asterism.geometry.precision import full_precision
 from asterism.types import Cameras, Struct
@@ -207,21 +208,16 @@ def _system(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> tuple[
 
 
 def _minimise(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> Tensor:
-    """Levenberg-Marquardt with Marquardt's scaling; a step that does not help is undone."""
-    best, state = xyz, _system(cameras, xy, weight, xyz)
-    damping = torch.full_like(state[0], 1e-3)[:, None, None]  # Marquardt's start, SIAM 1963
-    for _ in range(_STEPS):
-        cost, normal, gradient = state
-        damped = normal + damping * torch.diag_embed(normal.diagonal(dim1=-2, dim2=-1))
-        trial = best - solve3(damped, gradient)
-        new = _system(cameras, xy, weight, trial)
-        better = new[0] < cost
-        state = tuple(torch.where(better.reshape(-1, *[1] * (o.ndim - 1)), n, o) for n, o in zip(new, state))
-        best = torch.where(better[:, None], trial, best)
-        damping = torch.where(better[:, None, None], damping / 10, damping * 10)
-        if not (cost - new[0] > math.sqrt(torch.finfo(cost.dtype).eps) * cost).any():
-            break  # the last step, Gauss-Newton's, does the rest
-    return best
+    """The last step, Gauss-Newton's, does what is left."""
+    found, _ = minimise(
+        lambda x: _system(cameras, xy, weight, x[0]),
+        lambda x, step: (x[0] + step,),
+        (xyz,),
+        steps=_STEPS,
+        least=math.sqrt(torch.finfo(xyz.dtype).eps),
+        solver=solve3,
+    )
+    return found[0]
 
 
 def _last_step(cameras: Cameras, xy: Tensor, weight: Tensor, xyz: Tensor) -> Tensor:
