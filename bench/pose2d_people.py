@@ -2,6 +2,7 @@
 
 hrnet      the small HRNet, people's boxes given: learns at 96 pixels (preset fast), then goes on at 128 from
            these weights (preset small, half the rate). RUN is the run at 96, RUN-128 the second
+longer     the second goes on with other pictures (MORE): RUN is the first again, RUN-longer the third
 openpose   the small PAF network, whole pictures of 192
 measure    OKS average precision of a run on pictures kept back, and of those people of whom more than half,
            or more than 0.7, of the labelled points are seen; errors of visible and hidden points as shares of
@@ -35,27 +36,26 @@ from asterism.metrics import oks
 from asterism.types import People2D
 
 DATA = "world:figures?n=6000&people=1-8&seed=1"
+MORE = "world:figures?n=5800&people=1-8&seed=2"  # what is learned of it fits into the memory of PictureCache
 SIGMAS = oks.COCO_SIGMAS
 
 
 def hrnet(run: Path, steps: tuple[int, int]) -> None:
     if not run.exists():
         train_on(DATA, "hrnet", run, preset="fast", steps=steps[0], device="cpu")
-    images = open_data(DATA)
-    lesson = lesson_of(HRNet, "small", images, DATA, seed=0, frame="boxes", objects=None)
+    go_on(run, run.with_name(run.name + "-128"), DATA, steps[1], ema=0.995)
+
+
+def go_on(run: Path, to: Path, data: str, steps: int, *, ema: float) -> None:
+    """The small preset, from the weights of another run, at half its rate."""
+    images = open_data(data)
+    lesson = lesson_of(HRNet, "small", images, data, seed=0, frame="boxes", objects=None)
     method = HRNet(lesson.config)
     load_tensors(run / "best", method)
-    recipe = replace(HRNet.recipe_of("small"), steps=steps[1], lr=1e-3, ema=0.995)
-    folder = Run(run.with_name(run.name + "-128"))
-    about = {
-        "kind": "train",
-        "method": "hrnet",
-        "preset": "small",
-        "seed": 0,
-        "from": str(run),
-        **lesson.about,
-    }
-    folder.start(about)
+    recipe = replace(HRNet.recipe_of("small"), steps=steps, lr=1e-3, ema=ema)
+    folder = Run(to)
+    asked = {"kind": "train", "method": "hrnet", "preset": "small", "seed": 0}
+    folder.start({**asked, "from": str(run), **lesson.about})
     write_view(folder, lesson.view)
     samples = _samples(HRNet, images, lesson, recipe, 0)
     with bar("128 pixels") as progress:
@@ -63,7 +63,7 @@ def hrnet(run: Path, steps: tuple[int, int]) -> None:
             method,
             samples,
             folder,
-            steps=steps[1],
+            steps=steps,
             recipe=recipe,
             skeleton=lesson.skeleton,
             device="cpu",
@@ -116,7 +116,7 @@ def _ap(table: Any, rows: np.ndarray, xy: np.ndarray, score: np.ndarray) -> floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("part", choices=["hrnet", "openpose", "measure"])
+    parser.add_argument("part", choices=["hrnet", "longer", "openpose", "measure"])
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", default="")
     parser.add_argument("--steps", type=int, nargs=2, default=[10000, 6000])
@@ -125,6 +125,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.part == "hrnet":
         hrnet(args.run, tuple(args.steps))
+    elif args.part == "longer":
+        second = args.run.with_name(args.run.name + "-128")
+        go_on(second, args.run.with_name(args.run.name + "-longer"), MORE, args.steps[0], ema=0.998)
     elif args.part == "openpose":
         train_on(args.data, "openpose", args.run, preset="small", steps=args.steps[0], device="cpu")
     else:

@@ -1,6 +1,6 @@
 """Batches and results: frozen structs of tensors. Nothing computes here.
 
-B batch, V view, T time, P person or object, K keypoint, C channel, H W pixels, h w cells.
+B batch, V view, T time, P person or object, K keypoint, N M points, C channel, H W pixels, h w cells.
 xy is in pixels, a whole number is the CENTRE of a pixel. Three words, never "mask": `labelled` (annotated),
 `visible` (seen), `valid` (a real row, not padding). A missing point is a False beside finite numbers.
 """
@@ -113,6 +113,29 @@ class Cameras(Struct):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class Clouds(Struct):
+    """Points of scans and shapes, made unit-free: N rows, padded; rows that are real have `valid` True.
+
+    `to_source` takes them, homogeneous, to the coordinates and the unit of the file. `normals` have length 1.
+    """
+
+    points: Float[Tensor, "B N 3"]
+    valid: Bool[Tensor, "B N"]
+    to_source: Float[Tensor, "B 4 4"]
+    normals: Float[Tensor, "B N 3"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CloudPairs(Clouds):
+    """Two clouds of one thing, `points` and `others`, in one unit; `other_from_this` is the true motion."""
+
+    others: Float[Tensor, "B M 3"]
+    others_valid: Bool[Tensor, "B M"]
+    other_from_this: Float[Tensor, "B 4 4"]
+    others_normals: Float[Tensor, "B M 3"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Frames(Struct):
     """The similarity in which an object is looked at, one row per object.
 
@@ -150,6 +173,21 @@ class People2D(Struct):
     xy: Float[Tensor, "B P K 2"]
     score: Float[Tensor, "B P K"]
     valid: Bool[Tensor, "B P"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Keypoints3D(Struct):
+    """K keypoints per cloud in the coordinates and the unit of the SOURCE; rows that are real have `valid`.
+
+    `score` is larger for better ones, and in [0, 1] where a method says so; `sigma` is the standard deviation
+    of each coordinate, in the source's unit. Methods that find the same K points on every shape of a kind
+    give them in the same order, all valid.
+    """
+
+    xyz: Float[Tensor, "B K 3"]
+    score: Float[Tensor, "B K"]
+    valid: Bool[Tensor, "B K"]
+    sigma: Float[Tensor, "B K"] | None = None
 
 
 # ------------------------------------------------------------------------------------------- facts about data
