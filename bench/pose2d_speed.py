@@ -7,10 +7,14 @@ rate       arithmetic done per second (2 MACs), as a share of what torch reaches
 bfloat16   largest difference of the last maps from float32's, as a share of their largest value
 overlap    a clip of 1 to 8 people through the small PAF network (--run): seconds of reading, network, putting
            together and drawing one after the other, and of all at once, as `predict` does
+onnx       --onnx, where onnx and onnxruntime are installed: ms of ONNX Runtime on the exported network, in
+           float32 and with weights of 8 bits (its dynamic quantisation), and how far the last maps are off
 Everything is measured in one run and in turns: the machine may be busy, ratios are not.
 """
 
 import argparse
+import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,12 +64,18 @@ def last_maps(net: nn.Module, image: torch.Tensor) -> torch.Tensor:
     return net(image)[1][-1].float()
 
 
-def one(make: Callable[[], nn.Module], repeats: int) -> dict[str, float]:
+def fresh(make: Callable[[], nn.Module]) -> nn.Module:
+    """Random weights that keep the size of what passes through."""
     torch.manual_seed(0)
     net = make().eval()
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
+    return net
+
+
+def one(make: Callable[[], nn.Module], repeats: int) -> dict[str, float]:
+    net = fresh(make)
     image = torch.rand(1, 3, 368, 368)
     alone, work = convolutions(net, image)
     times: dict[str, list[float]] = {"plain": [], "alone": []}
@@ -89,6 +99,48 @@ def one(make: Callable[[], nn.Module], repeats: int) -> dict[str, float]:
     )
     out["GFLOP/s"] = work / float(np.median(times["plain"])) / 1e9
     return {name: round(value, 4) for name, value in out.items()}
+
+
+def onnx(make: Callable[[], nn.Module], repeats: int) -> dict[str, float]:
+    """ONNX Runtime beside torch, in turns; two threads each."""
+    import onnxruntime
+    from onnxruntime.quantization import quantize_dynamic
+
+    net, image = fresh(make), torch.rand(1, 3, 368, 368)
+    laid = net.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)
+    full = last_maps(net, image)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
+        torch.onnx.export(Last(net), (image,), str(plain), dynamo=False, input_names=["image"])
+        quantize_dynamic(str(plain), str(small))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        sessions = {
+            name: onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            for name, path in (("float32", plain), ("8 bits", small))
+        }
+    given, out = {"image": image.numpy()}, {}
+    times: dict[str, list[float]] = {name: [] for name in ("torch", *sessions)}
+    for _ in range(repeats):
+        times["torch"].append(seconds(lambda: laid[0](laid[1])))
+        for name, session in sessions.items():
+            times[name].append(seconds(lambda s=session: s.run(None, given)))
+    for name, session in sessions.items():
+        found = torch.from_numpy(session.run(None, given)[0])
+        out[f"{name} off by"] = float((found - full).abs().max() / full.abs().max())
+    out |= {f"{name}, ms": 1e3 * float(np.median(values)) for name, values in times.items()}
+    return {name: float(f"{value:.4g}") for name, value in out.items()}
+
+
+class Last(nn.Module):
+    """The last maps of a network of stages."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.net(image)[1][-1]
 
 
 def overlap(run: Path, n: int) -> dict[str, float]:
@@ -129,8 +181,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--run", type=Path, default=None)
+    parser.add_argument("--onnx", action="store_true", help="only ONNX Runtime, into the figures there are")
     args = parser.parse_args()
     torch.set_num_threads(2)
+    if args.onnx:
+        path = Path(__file__).with_suffix(".json")
+        before = json.loads(path.read_text())
+        told = before["figures"]
+        with torch.inference_mode():
+            told["onnx"] = {name: onnx(make, args.repeats) for name, make in NETS.items()}
+        record.write("pose2d_speed", told, seeds=[0])
+        return
     figures: dict[str, Any] = {}
     with torch.inference_mode():
         for name, make in NETS.items():

@@ -12,6 +12,7 @@ from tests.engine.test_people import Oracle
 from asterism.data.frames import Memory
 from asterism.data.worlds.figures import Figures
 from asterism.engine.looker import Looker
+from asterism.engine.predict_files import predict_to
 from asterism.engine.view import View
 from asterism.engine.whole_body import Part, WholeBody, squares_of
 from asterism.errors import RequestError
@@ -120,3 +121,12 @@ def test_columns_of_both_hands_follow_the_body_and_the_left_one_is_seen_in_the_m
                 np.testing.assert_allclose(table.xy[row, at : at + 2], wanted, atol=1e-3)
                 seen += 1
     assert seen >= 4
+    again = whole(WORLD, Oracle(replace(WORLD.table, labelled=np.ones_like(WORLD.table.labelled))))
+    parts_alone = replace(every, body=again, with_body=False).look(WORLD).table
+    assert parts_alone.names == table.names[17:] and len(parts_alone) == len(table)
+    np.testing.assert_array_equal(parts_alone.xy, table.xy[:, 17:])
+
+
+def test_without_body_hands_and_face_nothing_is_left_to_look_for(tmp_path):
+    with pytest.raises(RequestError, match="name a run with --hands or --face"):
+        predict_to(tmp_path, ["a.png"], tmp_path / "a.csv", body=False)

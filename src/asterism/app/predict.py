@@ -33,6 +33,7 @@ class Args:
     hands: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """a run that knows right hands: looks at both hands of everybody found, the left one mirrored"""
     face: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None  # a run that knows faces
+    body: bool = True  # --no-body leaves the body's own points out, where only hands or face are wanted
     every: int = 1  # of clips and cameras, look at each n-th picture only
     pictures: int | None = None  # of a clip or a camera, stop after so many
     flip: bool = False  # look at the mirrored pictures, too: twice the time, for detectors with heatmaps
@@ -51,7 +52,7 @@ def run(args: Args) -> int:
 
     wanted = {
         name: getattr(args, name)
-        for name in ("format", "device", "flip", "boxes", "hands", "face", "every", "pictures")
+        for name in ("format", "device", "flip", "boxes", "hands", "face", "body", "every", "pictures")
     }
     if args.draw is None:
         answer = predict_to(folder, args.input, args.output, **wanted)

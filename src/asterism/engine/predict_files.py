@@ -42,6 +42,7 @@ def predict_to(
     boxes: str | None = None,
     hands: Path | None = None,
     face: Path | None = None,
+    body: bool = True,
     every: int = 1,
     pictures: int | None = None,
 ) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def predict_to(
     The ending of `output` chooses the format unless `format` names one; it is written wholly, in the end.
     `not_found` counts the rows in which no object stood out: their points are left empty. `flip` looks at
     the mirrored pictures, too (engine.flipped). `boxes` says where to look (engine.looker), `hands` and
-    `face` are runs for those of the people found (engine.whole_body), `every` takes each n-th picture of
+    `face` are runs for those of the people found (engine.whole_body), whose own points are left out where
+    `body` is False; `every` takes each n-th picture of
     clips and cameras, `pictures` ends a camera or a clip after so many. An input that is a camera or an
     address (io.stream) must be the only one; it is looked at until it ends or somebody stops it.
     Raises RequestError before any work when an input or the output cannot be.
@@ -58,11 +60,13 @@ def predict_to(
     check_format(output, format)
     if every < 1 or (pictures is not None and pictures < 1):
         raise RequestError(f"--every {every}, --pictures {pictures}: wanted 1 or more")
-    body = looker(run, boxes=boxes, device=device, flip=flip)
-    chosen = _with_parts(body, hands, face, device)
+    if not body and hands is None and face is None:
+        raise RequestError("--no-body leaves nothing to look for; name a run with --hands or --face")
+    people = looker(run, boxes=boxes, device=device, flip=flip)
+    chosen = _with_parts(people, hands, face, device, body)
     began = time.monotonic()
     if any(is_live(what) for what in inputs):
-        if len(inputs) > 1 or isinstance(body.where, KeypointTable):
+        if len(inputs) > 1 or isinstance(people.where, KeypointTable):
             raise RequestError(f"{', '.join(inputs)}: a camera is looked at alone, without a file of boxes")
         save = partial(write_keypoints, output, format=format)
         table, looks, lost = _live(chosen, inputs[0], every, pictures, draw, save)
@@ -82,14 +86,16 @@ def predict_to(
     }
 
 
-def _with_parts(body: Looker, hands: Path | None, face: Path | None, device: str) -> Looker | WholeBody:
+def _with_parts(
+    people: Looker, hands: Path | None, face: Path | None, device: str, body: bool
+) -> Looker | WholeBody:
     parts = []
     if face is not None:
         parts.append(Part(looker=looker(face, device=device), prefix="face"))
     if hands is not None:
         of_hands = looker(hands, device=device)
         parts += [Part(looker=of_hands, prefix=f"hand_{s}", mirrored=s == "left") for s in ("left", "right")]
-    return WholeBody(body=body, parts=tuple(parts)) if parts else body
+    return WholeBody(body=people, parts=tuple(parts), with_body=body) if parts else people
 
 
 def _files(

@@ -47,10 +47,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class WholeBody:
-    """Looks like a Looker; columns of the parts follow those of the body, as OpenPose's files have them."""
+    """Looks like a Looker; columns of the parts follow those of the body, as OpenPose's files have them.
+
+    `with_body` False leaves the body's columns out: it was only looked for to find what hangs on it.
+    """
 
     body: Looker
     parts: tuple[Part, ...]
+    with_body: bool = True
 
     @property
     def follows(self) -> bool:
@@ -84,7 +88,7 @@ class WholeBody:
                 rows = rows_of[index][there[rows_of[index]]]
                 if len(rows):
                     xy[p][rows], score[p][rows] = _seen(part, picture, centre[rows], side[rows])
-        table = _widened(table, self.parts, xy, score)
+        table = _widened(table if self.with_body else _without_points(table), self.parts, xy, score)
         if draw is not None:
             for index, picture in pictures_of(images, set(range(len(images)))):
                 rows = rows_of.get(index, np.zeros(0, np.int64))
@@ -161,6 +165,11 @@ def _seen(
     if isinstance(found, People2D):  # one hand or face in each: the best
         found = Keypoints2D(xy=found.xy[:, 0], score=found.score[:, 0] * found.valid[:, :1])
     return found.xy.double().cpu().numpy(), found.score.double().cpu().numpy()
+
+
+def _without_points(table: KeypointTable) -> KeypointTable:
+    flat = {name: getattr(table, name)[:, :0] for name in ("xy", "labelled", "visible", "score")}
+    return replace(table, names=(), edges=(), swap=(), sigma=(), **flat)
 
 
 def _widened(
