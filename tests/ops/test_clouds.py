@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from asterism.ops import icp
 from asterism.ops.cloud_neighbours import local_pca, nearest, nearest_within, normals, one_sided
+from asterism.ops.cloud_places import Seen, cell_for, frame, places, turns
 from asterism.ops.cloud_sampling import cell_means, farthest_points, grid_cells, grid_subsample
 from asterism.ops.cloud_scale import extent, spacing, voxel_for
 from asterism.ops.cloud_sight import find_eye, sight
@@ -154,11 +155,61 @@ def test_air_lies_between_the_eye_and_what_it_sees():
     assert seen.before(asked, 0.2).tolist() == [True, False, False, False]
 
 
-def test_the_eye_is_found_where_depths_do_not_mix():
-    dice = np.random.default_rng(0)
-    rays = np.concatenate([dice.uniform(-0.7, 0.7, (3000, 2)), np.ones((3000, 1))], axis=1)
-    depth = np.where((np.abs(rays[:, :2]) < 0.3).all(1), 1.5, 3.0)
-    x = rays * depth[:, None]
-    normal = np.tile([0.0, 0, 1], (3000, 1))
-    eye, mixed = find_eye(dice, x, normal, 0.2)
-    assert mixed < 0.2 and sight(x, eye).before(x, 0.3).mean() < 0.02
+def box_seen_from(dice, eye, n=20_000):
+    """Where rays into evenly spread directions meet the walls of the cube from -1 to 1."""
+    line = dice.normal(size=(n, 3))
+    line /= np.linalg.norm(line, axis=1, keepdims=True)
+    return eye + line * ((np.sign(line) - eye) / line).min(1, keepdims=True)
+
+
+def test_the_density_of_a_scan_tells_where_it_was_taken_in_any_unit():
+    eye = np.array([0.4, -0.3, 0.55])
+    x = box_seen_from(np.random.default_rng(1), eye)
+    found = find_eye(np.random.default_rng(0), x)
+    assert found.known and np.linalg.norm(found.place - eye) < 0.05
+    far = find_eye(np.random.default_rng(0), 1000 * x + 5000)
+    np.testing.assert_allclose((far.place - 5000) / 1000, found.place, atol=1e-3)
+    dropped = find_eye(np.random.default_rng(0), x[np.random.default_rng(2).random(len(x)) < 0.4])
+    assert dropped.known and np.linalg.norm(dropped.place - eye) < 0.08
+    assert sight(x, found.place).before(0.9 * (x - eye) + eye, 0.02).mean() > 0.95
+    assert sight(x, found.place).before(1.1 * (x - eye) + eye, 0.02).mean() < 0.05
+
+
+def test_a_cloud_of_even_density_was_seen_from_nowhere():
+    dice = np.random.default_rng(1)
+    even = dice.uniform(-1, 1, (20_000, 3))
+    side = dice.integers(0, 3, len(even))
+    even[np.arange(len(even)), side] = np.sign(even[np.arange(len(even)), side])
+    assert not find_eye(np.random.default_rng(0), even).known
+    with pytest.raises(ValueError, match="at least 100"):
+        find_eye(dice, even[:99])
+
+
+def test_the_frame_of_a_turned_box_and_the_24_turns_onto_another():
+    turn = Rotation.random(rng=np.random.default_rng(3)).as_matrix()
+    normal = np.repeat(np.concatenate([np.eye(3), -np.eye(3)]), 50, axis=0)
+    normal += 0.02 * np.random.default_rng(0).normal(size=normal.shape)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    here, there = frame(normal), frame(normal @ turn.T)
+    np.testing.assert_allclose(here.T @ here, np.eye(3), atol=1e-12)
+    assert np.linalg.det(here) == pytest.approx(1)
+    all_turns = turns(here, there)
+    assert len(all_turns) == 24
+    assert min(Rotation.from_matrix(t @ turn.T).magnitude() for t in all_turns) < 0.01
+
+
+def test_the_shift_of_half_a_room_is_among_the_first_and_air_rules_others_out():
+    dice = np.random.default_rng(5)
+    eye = np.array([0.1, 0.2, -0.3])
+    x = box_seen_from(dice, eye, 12_000)
+    inward = -np.where(np.abs(x) > 1 - 1e-9, np.sign(x), 0)
+    air = eye + (x - eye) * dice.uniform(0.1, 0.75, (len(x), 1))
+    part = [x[:, 0] < 0.5, x[:, 0] > -0.5]
+    one, two = (Seen(points=x[p], normals=inward[p], air=air) for p in part)
+    shift = np.array([3.0, -2.0, 1.0])
+    moved = Seen(points=two.points + shift, normals=two.normals, air=two.air + shift)
+    cell = cell_for(one.points, moved.points)
+    found = places(one, moved, np.eye(3)[None], cell)
+    assert found.shape == (3, 4, 4)
+    assert np.abs(found[0][:3, 3] - shift).max() <= cell
+    assert found[0][:3, :3].tolist() == np.eye(3).tolist()

@@ -1,10 +1,10 @@
 """Bring one scan onto another, whatever their unit, or say why they do not fit.
 
-Both are made unit-free by the larger extent. Coarse points with FPFH descriptors give matches, matches that
-keep distances give candidate motions, and of these the one is chosen that lays most surface on surface and
-puts least of either scan into air that the other has seen through. Iterated closest points refine it.
-Whether what speaks for it is enough was learned from generated rooms, of one room and of two
-(bench/clouds_register.py).
+Both are made unit-free by the larger extent. Candidates come from the main directions of the surfaces, whose
+shifts are all tried at once, and where none of these convinces also from FPFH descriptors whose matches keep
+distances (engine/scan_search). The one is chosen that lays most surface on surface and least matter in the
+air that the other has seen through; iterated closest points refine it. Whether what speaks for it is enough
+was learned from generated rooms, of one room and of two (bench/clouds_register.py).
 """
 
 import time
@@ -12,49 +12,40 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
+from jaxtyping import Float
 
+from asterism.engine.scan_search import Judged, Scan, best, by_descriptors, by_frames, judge, scan
 from asterism.errors import BadCloud
 from asterism.io.points import Cloud
 from asterism.ops import icp
-from asterism.ops.cloud_neighbours import normals, one_sided
-from asterism.ops.cloud_sampling import grid_subsample
 from asterism.ops.cloud_scale import extent, voxel_for
-from asterism.ops.cloud_sight import Sight, find_eye, sight
-from asterism.ops.consensus import agreeing, distinct, motions
-from asterism.ops.fpfh import fpfh
 
 _LEAST = 200  # points of a scan
 _MOST = 120_000  # points of a scan that are looked at, chosen at random
-_COARSE, _FINE = 5000, 16_000  # cells that describe, and that refine
-_REACH = 6  # of a descriptor, in coarse voxels
-_MATCHES = 1500  # the likeliest are kept
-_PROBES = 900  # points that judge a motion
-_BENT = 0.03  # surface variation that counts as no plane at all
-_TRIED, _REFINED = 100, 16  # motions that are judged as they are, and after a short refinement
-_AIR, _MARGIN = 10, 4  # what a probe in the other's air costs, in probes; how many voxels deep it must be
+_COARSE, _FINE = 5000, 16_000  # cells that judge, and that refine
+_SURE = 0.9  # confidence that spares the descriptors
 
-# What the rule makes of Evidence.row(). PROVISIONAL: fitted to 38 registrations of 16 generated pairs and one
-# real pair, all of clouds that do overlap: of 21 right ones it keeps 17, of 17 wrong ones 7. Clouds that do
-# not overlap were not among them. To be replaced by what bench/clouds_register.py --calibrate prints.
-_RULE = (-4.327, 1.021, 4.689, 0.0, -37.241, 0.0)
+# What the rule makes of Evidence.row(): what bench/clouds_register.py --calibrate printed.
+_RULE = (-4.0, 3.0, 2.0, -60.0, 0.0, 2.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What speaks for a motion. Lengths are in voxels, so nothing here has a unit."""
 
-    inliers: int  # matches of descriptors that it carries to their place
-    matches: int  # of all
+    inliers: int  # points of a that come to lie on b's surface
     overlap: float  # the smaller share of points that come to lie on the other's surface
-    score: float  # surface on surface, less what contradicts
-    air: float  # the share of probes that lie where the other has seen through
+    judged: Judged
+    lead: float  # of the score, before the best other motion
     error: float  # root mean square along the normal, in fine voxels
+    blind: int  # of the two scans, those that do not tell from where they were taken
 
-    def row(self) -> Float[np.ndarray, "5"]:
+    def row(self) -> Float[np.ndarray, "6"]:
         """Numbers for the rule."""
-        return np.array([np.log1p(self.inliers), self.overlap, self.score, self.air, self.error])
+        told = self.judged
+        return np.array(
+            [told.score, np.log(told.support + 0.01), told.air, self.error, self.lead, self.blind]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +63,6 @@ class Registration:
     confidence: float  # from 0 to 1
     refused: str
     seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scan:
-    fine: icp.Surface
-    coarse: icp.Surface  # normals have a side
-    probes: icp.Surface  # some coarse points, rather those that are on no plane
-    words: Float[np.ndarray, "N 33"]  # descriptors of the coarse points
-    sight: Sight
 
 
 def register(a: Float[np.ndarray, "N 3"], b: Float[np.ndarray, "M 3"]) -> Registration:
@@ -101,11 +83,8 @@ def register(a: Float[np.ndarray, "N 3"], b: Float[np.ndarray, "M 3"]) -> Regist
     plain = [(_fewer(dice, x) - at) / unit for x, at in ((a, at_a), (b, at_b))]
     voxel = max(voxel_for(x, _COARSE) for x in plain)
     fine = min(max(voxel_for(x, _FINE) for x in plain), voxel / 2)
-    one, two = (_scan(dice, x, voxel, fine) for x in plain)
-    matches = _matches(one.words, two.words)
-    found = _best(one, two, matches, voxel)
-    found = icp.refine(_third(one.fine), two.fine, found, 4 * fine, smallest=1.5 * fine, rounds=15)
-    evidence = _evidence(one, two, found, matches, voxel, fine)
+    one, two = (scan(dice, x, voxel, fine) for x in plain)
+    found, evidence = _found(one, two, voxel, fine)
     about = icp.moved(found, one.coarse.points).mean(0)
     covariance = icp.covariance(_third(one.fine), two.fine, found, 1.5 * fine, 10 * voxel, about)
     b_from_a = found.copy()
@@ -129,19 +108,59 @@ def confidence_of(evidence: Evidence) -> float:
     return float(1 / (1 + np.exp(-np.clip(value, -50, 50))))
 
 
+def _found(one: Scan, two: Scan, voxel: float, fine: float) -> tuple[Float[np.ndarray, "4 4"], Evidence]:
+    """The best motion, refined, and what speaks for it."""
+    tried, told = best(one, two, *by_frames(one, two, voxel), voxel)
+    found, evidence = _finished(one, two, tried, told, voxel, fine)
+    if confidence_of(evidence) >= _SURE:
+        return found, evidence
+    more, told_of = best(one, two, *by_descriptors(one, two, voxel), voxel)
+    every, judged = np.concatenate([tried, more]), told + told_of
+    order = np.argsort([-j.score for j in judged], kind="stable")
+    return _finished(one, two, every[order], [judged[i] for i in order], voxel, fine)
+
+
+def _finished(
+    one: Scan, two: Scan, tried: Float[np.ndarray, "S 4 4"], told: list[Judged], voxel: float, fine: float
+) -> tuple[Float[np.ndarray, "4 4"], Evidence]:
+    """The first of the motions at full density; its lead is over the next that is another."""
+    found = icp.refine(_third(one.fine), two.fine, tried[0], 4 * fine, smallest=1.5 * fine, rounds=15)
+    there = icp.paired(one.fine, two.fine, found, 3 * fine)
+    back = icp.paired(two.fine, one.fine, np.linalg.inv(found), 3 * fine)
+    lies = [f.agrees & (np.abs(f.error) <= 1.5 * fine) for f in (there, back)]
+    gap = [
+        j.score
+        for motion, j in zip(tried[1:], told[1:])
+        if _apart(tried[0], motion, one.coarse.points[::10]) > 4 * voxel
+    ]
+    judged = judge(one, two, found, voxel)
+    return found, Evidence(
+        inliers=int(lies[0].sum()),
+        overlap=float(min(x.mean() for x in lies)),
+        judged=judged,
+        lead=judged.score - max(gap, default=0.0),
+        error=float(np.sqrt((there.error[there.agrees] ** 2).mean()) / fine) if there.agrees.any() else 3.0,
+        blind=sum(x.sight is None for x in (one, two)),
+    )
+
+
+def _apart(one: np.ndarray, two: np.ndarray, points: np.ndarray) -> float:
+    return float(np.sqrt(((icp.moved(one, points) - icp.moved(two, points)) ** 2).sum(1).mean()))
+
+
 def _why_not(evidence: Evidence, confidence: float, covariance: np.ndarray) -> str:
     if np.isinf(covariance).any():
         return "what the clouds share leaves the motion free: one plane, or one axis, fits in many ways"
     if confidence >= 0.5:
         return ""
-    if evidence.air > 0.03:
+    if evidence.judged.air > 0.03:
         return (
-            f"no motion fits: the best puts {evidence.air:.0%} of the points where the other scan has seen "
-            "through, so the clouds do not overlap enough"
+            f"no motion fits: the best puts {evidence.judged.air:.0%} of the points where the other scan has "
+            "seen through, so the clouds do not overlap enough"
         )
     return (
         f"the clouds do not overlap enough to be sure: the best motion lays {evidence.overlap:.0%} on the "
-        f"other and agrees with {evidence.inliers} of {evidence.matches} matches"
+        f"other, and is {'hardly' if evidence.lead < 0.1 else 'only somewhat'} better than the next one"
     )
 
 
@@ -155,83 +174,6 @@ def _third(surface: icp.Surface) -> icp.Surface:
     return replace(surface, points=surface.points[::3], normals=surface.normals[::3])
 
 
-def _scan(dice: np.random.Generator, points: np.ndarray, voxel: float, fine: float) -> _Scan:
-    few, many = grid_subsample(points, voxel), grid_subsample(points, fine)
-    normal, bend = normals(few, few, 12)
-    normal = one_sided(few, normal)
-    coarse = icp.Surface(points=few, normals=normal, tree=cKDTree(few))
-    weight = np.cumsum(0.1 + np.minimum(bend / _BENT, 1))
-    row = np.unique(np.searchsorted(weight / weight[-1], (np.arange(_PROBES) + 0.5) / _PROBES))
-    return _Scan(
-        fine=icp.Surface(points=many, normals=normals(many, many, 16)[0], tree=cKDTree(many)),
-        coarse=coarse,
-        probes=replace(coarse, points=few[row], normals=normal[row]),
-        words=fpfh(few, normal, _REACH * voxel),
-        sight=sight(few, find_eye(dice, few, normal, 2 * voxel)[0]),
-    )
-
-
-def _matches(a: Float[np.ndarray, "N 33"], b: Float[np.ndarray, "M 33"]) -> Int[np.ndarray, "P 2"]:
-    """Rows that are each other's most similar, the most similar pairs."""
-    far = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
-    i, j = np.arange(len(a)), far.argmin(1)
-    mutual = far.argmin(0)[j] == i
-    i, j = i[mutual], j[mutual]
-    order = np.argsort(far[i, j], kind="stable")[:_MATCHES]
-    return np.stack([i[order], j[order]], axis=-1)
-
-
-def _best(a: _Scan, b: _Scan, matches: Int[np.ndarray, "P 2"], voxel: float) -> Float[np.ndarray, "4 4"]:
-    """Of the motions that matches speak for, the one that the surfaces speak for; none without matches."""
-    if len(matches) < 3:
-        return np.eye(4)
-    one, two = a.coarse.points[matches[:, 0]], b.coarse.points[matches[:, 1]]
-    tried = motions(one, two, 1.5 * voxel, seeds=1000).b_from_a
-    tried = tried[distinct(tried, a.coarse.points[::10], 4 * voxel, _TRIED)]
-    rough = [_fit(a, b, motion, 1.5 * voxel) for motion in tried]
-    refined = [
-        icp.refine(a.probes, b.coarse, tried[i], 3 * voxel, smallest=voxel, rounds=10)
-        for i in np.argsort(rough)[::-1][:_REFINED]
-    ]
-    return max(refined, key=lambda motion: _score(a, b, motion, voxel)[0])
-
-
-def _fit(a: _Scan, b: _Scan, b_from_a: np.ndarray, radius: float) -> float:
-    """The share of a's probes that lie on b, facing the same way, less half of those that lie across it."""
-    found = icp.paired(a.probes, b.coarse, b_from_a, 3 * radius)
-    facing = ((a.probes.normals @ b_from_a[:3, :3].T) * b.coarse.normals[found.row]).sum(1)
-    lies = found.agrees & (np.abs(found.error) <= radius) & (facing > 0)
-    return float(lies.mean() - 0.5 * (found.near & ~lies).mean())
-
-
-def _score(a: _Scan, b: _Scan, b_from_a: np.ndarray, voxel: float) -> tuple[float, float]:
-    """The fit both ways less the cost of air, and the air: shares of probes, both ways added."""
-    a_from_b = np.linalg.inv(b_from_a)
-    air = b.sight.before(icp.moved(b_from_a, a.probes.points), _MARGIN * voxel).mean()
-    air += a.sight.before(icp.moved(a_from_b, b.probes.points), _MARGIN * voxel).mean()
-    fit = _fit(a, b, b_from_a, voxel) + _fit(b, a, a_from_b, voxel)
-    return float(fit - _AIR * air), float(air)
-
-
-def _evidence(
-    a: _Scan, b: _Scan, b_from_a: np.ndarray, matches: np.ndarray, voxel: float, fine: float
-) -> Evidence:
-    there = icp.paired(a.fine, b.fine, b_from_a, 3 * fine)
-    back = icp.paired(b.fine, a.fine, np.linalg.inv(b_from_a), 3 * fine)
-    shares = [(f.agrees & (np.abs(f.error) <= 1.5 * fine)).mean() for f in (there, back)]
-    one, two = a.coarse.points[matches[:, 0]], b.coarse.points[matches[:, 1]]
-    score, air = _score(a, b, b_from_a, voxel)
-    error = np.sqrt((there.error[there.agrees] ** 2).mean()) / fine if there.agrees.any() else 3.0
-    return Evidence(
-        inliers=int(agreeing(b_from_a[None], one, two, 2 * voxel).sum()),
-        matches=len(matches),
-        overlap=float(min(shares)),
-        score=score,
-        air=air,
-        error=float(error),
-    )
-
-
 def as_answer(found: Registration) -> dict[str, Any]:
     """What the command prints. Sigmas are of the turn in degrees and of the shift in the clouds' unit, the
     roots of the sums of their three variances.
@@ -241,7 +183,6 @@ def as_answer(found: Registration) -> dict[str, Any]:
         "b_from_a": found.b_from_a.tolist(),
         "overlap": found.evidence.overlap,
         "inliers": found.evidence.inliers,
-        "matches": found.evidence.matches,
         "confidence": found.confidence,
         "sigma_turn_degrees": float(np.rad2deg(np.sqrt(variance[:3].sum()))),
         "sigma_shift": float(np.sqrt(variance[3:].sum())),
