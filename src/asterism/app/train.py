@@ -1,7 +1,8 @@
-"""Train a method on labelled pictures, or on pictures alone where the method needs no labels.
+"""Train a method on labelled pictures, or on pictures or shapes alone where the method needs no labels.
 
 DATA is a COCO keypoint file (.json), a DeepLabCut project folder or CollectedData csv, a folder of pictures,
-a clip, or a generated world such as world:figures. One picture in five is kept back, chosen by the seed, and
+a clip, or a generated world such as world:figures; for a method of shapes, a folder of meshes or clouds of
+one kind, or world:chairs. One picture in five is kept back, chosen by the seed, and
 `asterism evaluate RUN` measures on those.
 """
 
@@ -22,6 +23,8 @@ class Args:
     data: tyro.conf.Positional[str]  # a file, a folder or world:NAME
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="RUN")] = None
     """the run folder to write; without it runs/METHOD"""
+    points: Annotated[int | None, tyro.conf.arg(aliases=["-k"])] = None
+    """how many keypoints, for methods that find them on shapes; without it the preset's number"""
     minutes: float | None = None  # train for so long
     steps: int | None = None  # or for so many updates; without both, as the preset's recipe says
     seed: int = 0  # the same seed, data, machine and number of threads give the same run
@@ -45,6 +48,7 @@ def run(args: Args) -> int:
     checks.positive("--minutes", args.minutes)
     checks.positive("--steps", args.steps)
     checks.positive("--objects", args.objects)
+    checks.positive("-k", args.points)
     checks.seed(args.seed)
     if args.skeleton is not None and args.data.startswith("world:"):
         raise RequestError("--skeleton: a world brings its own; write world:figures?skeleton=body25")
@@ -66,9 +70,12 @@ def run(args: Args) -> int:
         objects=args.objects,
         device=args.device,
         resume=args.resume,
+        points=args.points,
     )
     write_losses(Run(folder))
     print(show.as_json(answer) if args.json else show.as_lines(answer))
-    if not args.json:
+    if not args.json and entry.learns_from == "Clouds":
+        print(f"\nnext: asterism deform {folder} SHAPE.obj --move 0=0.1,0,0 -o moved.obj")
+    elif not args.json:
         print(f"\nnext: asterism evaluate {folder}\n      asterism predict {folder} PICTURES -o points.csv")
     return 0

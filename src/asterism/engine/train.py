@@ -15,6 +15,7 @@ from asterism.data.people import People
 from asterism.data.sources import open_data
 from asterism.engine.bars import Progress, bar
 from asterism.engine.batches import Samples, stream
+from asterism.engine.cloud_lesson import learns_from_clouds, train_on_clouds
 from asterism.engine.interrupt import interruptible
 from asterism.engine.lesson import Lesson, lesson_of, trainable
 from asterism.engine.loop import Loop
@@ -108,12 +109,22 @@ def train_on(
     objects: int | None = None,
     resume: bool = False,
     device: str = "auto",
+    points: int | None = None,
 ) -> dict[str, Any]:
     """Train the method called `method` on what `data` names and write the run; returns numbers to print.
 
-    One labelled picture in five is kept back, chosen by the seed. Raises RequestError, before anything is
+    One labelled picture in five is kept back, chosen by the seed. Only methods of clouds take `points`, how
+    many keypoints to find. Raises RequestError, before anything is
     written, when the method cannot learn from these data.
     """
+    if learns_from_clouds(method):
+        if frame != "auto" or objects is not None:
+            raise RequestError(f"--frame and --objects are for pictures; {method} learns from shapes")
+        length: dict[str, Any] = {"minutes": minutes, "steps": steps, "seed": seed}
+        options = {"preset": preset, "points": points, "resume": resume, "device": device}
+        return train_on_clouds(data, method, run, **length, **options)
+    if points is not None:
+        raise RequestError(f"-k {points}: {method} has the points of its labels or preset; leave it out")
     folder, where = Run(run), pick_device(device)
     cls, images = trainable(method, preset), open_data(data)
     asked = {"method": method, "preset": preset, "seed": seed, "steps": steps, "minutes": minutes}

@@ -1,0 +1,1 @@
+"""Keypoints of point clouds and shapes."""
