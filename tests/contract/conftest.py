@@ -13,7 +13,7 @@ from asterism import catalogue
 from asterism.geometry import affine
 from asterism.geometry.coords import pixel_grid
 from asterism.methods.base import Method, Trainable
-from asterism.types import Clips, Images, LabelledImages, LabelledPeople, Struct
+from asterism.types import Clips, Clouds, Images, LabelledImages, LabelledPeople, Struct
 
 TEMPLATE = "asterism.methods._template"
 
@@ -69,11 +69,23 @@ def clips(config, b: int, seed: int = 0) -> Clips:
     return Clips(image=image, to_source=to_source, change=change)
 
 
+def clouds(config, b: int, seed: int = 0) -> Clouds:
+    """Bumpy boxes of different proportions, from -1 to 1; the last rows are padding nobody may look at."""
+    g = torch.Generator().manual_seed(seed)
+    n, sides = 96, 0.4 + 0.6 * torch.rand(b, 1, 3, generator=g)
+    way = torch.randn(b, n, 3, generator=g)
+    points = way / way.abs().amax(-1, keepdim=True) + 0.05 * torch.randn(b, n, 3, generator=g)
+    valid = (torch.arange(n) < n - 6).expand(b, n).clone()
+    points = (sides * points).clamp(-1, 1).masked_fill(~valid[..., None], torch.nan)
+    return Clouds(points=points, valid=valid, to_source=torch.eye(4).expand(b, 4, 4).clone())
+
+
 MAKE: dict[type[Struct], Callable[..., Struct]] = {
     Images: images,
     LabelledImages: labelled_images,
     LabelledPeople: labelled_people,
     Clips: clips,
+    Clouds: clouds,
 }
 
 

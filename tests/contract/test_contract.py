@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from asterism import catalogue
 from asterism.geometry import affine
-from asterism.types import Keypoints2D
+from asterism.types import Clouds, Keypoints2D, Keypoints3D
 
 STEPS = 30
 
@@ -96,6 +96,9 @@ def test_a_batch_of_two_is_two_batches_of_one(method, batch):
 
 
 def test_points_move_with_to_source(method, batch):
+    if isinstance(batch, Clouds):
+        assert_points_move_in_space(method, batch)
+        return
     turn = affine.similarity(
         torch.tensor([0.3, -1.2]), torch.tensor([2.0, 0.5]), torch.tensor([[40.0, -3.0], [7.0, 90.0]])
     )
@@ -107,6 +110,19 @@ def test_points_move_with_to_source(method, batch):
     if getattr(found, "cov", None) is not None:
         a = turn[:, None, :, :2]
         torch.testing.assert_close(moved.cov, a @ found.cov @ a.mT, atol=1e-3, rtol=1e-4)
+
+
+def assert_points_move_in_space(method, batch):
+    """A rigid motion and another unit, written in to_source, are those of what comes out."""
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0))).Q
+    moved_from_source = torch.eye(4)
+    moved_from_source[:3, :3], moved_from_source[:3, 3] = 40 * turn, torch.tensor([5.0, -3.0, 70.0])
+    found = method.predict(batch)
+    moved = method.predict(replace(batch, to_source=moved_from_source @ batch.to_source))
+    assert isinstance(found, Keypoints3D)
+    wanted = found.xyz @ moved_from_source[:3, :3].T + moved_from_source[:3, 3]
+    torch.testing.assert_close(moved.xyz, wanted, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(moved.score, found.score)
 
 
 def test_saved_and_loaded_weights_predict_the_same(method, batch):

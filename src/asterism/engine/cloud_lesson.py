@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from asterism.catalogue import method_class
 from asterism.data.cloud_sets import CloudSamples, CloudSet, batch_of, open_clouds
-from asterism.data.splits import split
+from asterism.data.splits import Split, split
 from asterism.engine.bars import bar
 from asterism.engine.runs import Run
 from asterism.engine.team import leads, pick_device
@@ -52,13 +52,14 @@ def train_on_clouds(
     from asterism.engine.train import train  # it imports this file for what it leads here
 
     cls = method_class(method)
+    assert issubclass(cls, Trainable), f"{method} was led here by learns_from_clouds"
     if preset not in cls.presets:
         raise RequestError(f"--preset {preset}: {method} has {', '.join(cls.presets)}")
     folder, shapes = Run(run), open_clouds(data)
     if len(shapes) < 3:
         raise RequestError(f"{data}: holds {len(shapes)} shapes; wanted at least 3 of one kind")
-    asked = {"method": method, "preset": preset, "points": points, "seed": seed, "steps": steps}
-    asked |= {"minutes": minutes}
+    asked: dict[str, Any] = {"method": method, "preset": preset, "points": points, "seed": seed}
+    asked |= {"steps": steps, "minutes": minutes}
     again = resume and folder.exists()
     asked = _asked_before(folder, asked, shapes) if again else asked
     config = cls.presets[asked["preset"]]
@@ -71,29 +72,26 @@ def train_on_clouds(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked["seed"])
         built = cls(config)
-    about = {"kind": "clouds", **asked, "config": asdict(config), "recipe": asdict(recipe)}
-    about["data"] = {"path": data, "fingerprint": shapes.fingerprint(), "shapes": len(shapes)}
-    about["split"] = {"train": kept.train.tolist(), "test": kept.test.tolist()}
     if leads() and not again:
-        folder.start(about)
-    options = {key: asked[key] for key in ("seed", "steps", "minutes")}
+        about = {"kind": "clouds", **asked, "config": asdict(config), "recipe": asdict(recipe)}
+        folder.start(about | _about(data, shapes, kept))
+    options: dict[str, Any] = {key: asked[key] for key in ("seed", "steps", "minutes")}
+    options |= {"device": str(pick_device(device)), "resume": resume}
     names = Skeleton(names=tuple(f"point{i}" for i in range(config.n_keypoints)))
     with nullcontext() if again else _whole(folder), bar(f"train {method}") as progress:
-        done = train(
-            built,
-            samples,
-            folder,
-            **options,
-            recipe=recipe,
-            skeleton=names,
-            device=str(pick_device(device)),
-            resume=resume,
-            progress=progress,
-        )
+        done = train(built, samples, folder, **options, recipe=recipe, skeleton=names, progress=progress)
     built = built.to("cpu").eval()
     if leads():
         write_prior(folder, fit_prior(keypoints_of(built, samples)))
     return {"run": str(run), "method": method, "points": config.n_keypoints, **done}
+
+
+def _about(data: str, shapes: CloudSet, kept: Split) -> dict[str, Any]:
+    """What run.json says of the shapes."""
+    return {
+        "data": {"path": data, "fingerprint": shapes.fingerprint(), "shapes": len(shapes)},
+        "split": {"train": kept.train.tolist(), "test": kept.test.tolist()},
+    }
 
 
 class _whole:

@@ -113,16 +113,14 @@ def train_on(
 ) -> dict[str, Any]:
     """Train the method called `method` on what `data` names and write the run; returns numbers to print.
 
-    One labelled picture in five is kept back, chosen by the seed. Only methods of clouds take `points`, how
-    many keypoints to find. Raises RequestError, before anything is
-    written, when the method cannot learn from these data.
+    One labelled picture in five is kept back, chosen by the seed; `points`, how many to find, is for methods
+    of clouds. Raises RequestError, before anything is written, when the method cannot learn from these data.
     """
     if learns_from_clouds(method):
         if frame != "auto" or objects is not None:
             raise RequestError(f"--frame and --objects are for pictures; {method} learns from shapes")
-        length: dict[str, Any] = {"minutes": minutes, "steps": steps, "seed": seed}
-        options = {"preset": preset, "points": points, "resume": resume, "device": device}
-        return train_on_clouds(data, method, run, **length, **options)
+        options: dict[str, Any] = {"minutes": minutes, "steps": steps, "seed": seed, "resume": resume}
+        return train_on_clouds(data, method, run, preset=preset, points=points, device=device, **options)
     if points is not None:
         raise RequestError(f"-k {points}: {method} has the points of its labels or preset; leave it out")
     folder, where = Run(run), pick_device(device)
