@@ -85,12 +85,15 @@ def local_maxima(
     least: int = 1,
 ) -> Int[np.ndarray, " P"]:
     """Rows with a response above zero that no neighbour within `radius` exceeds, and that have at least
-    `least` points there, themselves included. Of equal ones all stay.
+    `least` points there, themselves included. Of equal neighbours the first in the order of x, y, z stays:
+    all points of a fragment smaller than the radius have the same surroundings.
     """
+    rank = np.empty(len(points), np.int64)
+    rank[np.lexsort((*points.T[::-1], -response))] = np.arange(len(points))
     candidates = np.flatnonzero(response > 0)
     keep = np.zeros(len(candidates), bool)
     for rows, i, j in neighbours(points, points[candidates], radius) if len(candidates) else ():
-        beaten = np.bincount(i, response[j] > response[candidates[rows[i]]], minlength=len(rows)) > 0
+        beaten = np.bincount(i, rank[j] < rank[candidates[rows[i]]], minlength=len(rows)) > 0
         keep[rows] = ~beaten & (np.bincount(i, minlength=len(rows)) >= least)
     return candidates[keep]
 

@@ -21,6 +21,7 @@ Departs from the paper:
 - the library refines until a step is below 1e-3 of its unit; here until it is below a thousandth of the
   radius. A point that leaves its radius, or whose planes do not meet in a point, stays where it was found.
 - points stay points of the cloud: refinement, the library's default, is off here unless it is asked for.
+- of neighbours with equal values one stays; the library keeps them all.
 - radii without a value follow the cloud (ops.cloud_keypoints.radius_for); the library's default is 0.01.
 """
 

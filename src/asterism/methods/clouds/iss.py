@@ -16,6 +16,7 @@ Departs from the paper:
   points it has around it.
 - the scatter is about the point, not about the mean of its neighbours (as there).
 - points on the border of a scan are not left out (the library's option, off there too).
+- of neighbours with equal values one stays; the library keeps them all.
 - radii without a value follow the cloud: ops.cloud_keypoints.radius_for. The library has no default; its
   test takes 6 and 4 times the cloud's resolution, which are the multiples here.
 """
