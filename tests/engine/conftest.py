@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from asterism.engine import lesson, weights
+from asterism.engine import cloud_lesson, lesson, weights
 from asterism.io.coco import write_coco
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Trainable
@@ -140,5 +140,5 @@ def known(monkeypatch):
     """The catalogue's place knows the small methods by their names."""
     real = weights.method_class
     small = {"dot": Dot, "free": Free}
-    for module in (weights, lesson):
+    for module in (weights, lesson, cloud_lesson):
         monkeypatch.setattr(module, "method_class", lambda name: small.get(name) or real(name))
