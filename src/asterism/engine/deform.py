@@ -47,16 +47,18 @@ class Held:
         """The same, beginning with keypoints that have moved already."""
         moved = np.array(sorted(targets), dtype=np.int64)
         to = np.stack([targets[k] for k in moved.tolist()])
-        return self._out(self.prior.follow(self._in(keypoints), moved, self._in(to)))
+        return self.outside(self.prior.follow(self.inside(keypoints), moved, self.inside(to)))
 
     def drawn(self, seed: int) -> Float[np.ndarray, "K 3"]:
         """Keypoints of a new shape of the category."""
-        return self._out(self.prior.draw(np.random.default_rng(seed)))
+        return self.outside(self.prior.draw(np.random.default_rng(seed)))
 
-    def _in(self, xyz: np.ndarray) -> np.ndarray:
+    def inside(self, xyz: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """Places in the shape's box, whose longest side goes from -1 to 1."""
         return (xyz - self.box[:3, 3]) / self.box[0, 0]
 
-    def _out(self, xyz: np.ndarray) -> np.ndarray:
+    def outside(self, xyz: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """The reverse of `inside`."""
         return xyz * self.box[0, 0] + self.box[:3, 3]
 
 
