@@ -6,7 +6,7 @@ limb_by_limb   one kind of limb after the other, best pair first: Cao et al., CV
 hungarian      the same with the best matching of each kind of limb instead of the greedy one
 global_best    all limbs in one list, but only pairs of the best matching of each kind of limb: ours. Better
                on perfect maps (100 % of 30 people for 98 %, bench/pose2d_assembly.json); on those of a small
-               network, with peaks of nobody, the matching is led astray (OKS-AP .22 for .31)
+               network, with peaks of nobody, the matching was led astray where we looked
 nearest        the same with the nearest peaks instead of the field: the control that must lose
 
 All five are functions of the same arguments. None of them can be wrong about a person whose parts' pairs are
