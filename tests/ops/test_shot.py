@@ -28,9 +28,8 @@ def units(n, seed=1):
 def test_frames_are_rotations_and_turn_with_the_cloud(frames_of):
     points, turn = bumpy(), Rotation.random(rng=np.random.default_rng(2)).as_matrix()
     frames = frames_of(points, points[:50], 0.8)
-    np.testing.assert_allclose(
-        frames @ frames.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (50, 3, 3)), atol=1e-9
-    )
+    products = np.einsum("mab,mcb->mac", frames, frames)
+    np.testing.assert_allclose(products, np.tile(np.eye(3), (50, 1, 1)), atol=1e-9)
     np.testing.assert_allclose(np.linalg.det(frames), 1, atol=1e-9)
     turned = frames_of(7 * points @ turn.T + 5, 7 * points[:50] @ turn.T + 5, 5.6)
     np.testing.assert_allclose(turned, frames @ turn.T, atol=1e-6)
@@ -55,9 +54,7 @@ def test_where_as_many_are_on_both_sides_the_middle_distances_vote():
     middle = np.array([[4.0, 1, 0.2], [4.2, -1, 0.1], [4.4, 0.2, 0.3]])
     near = np.array([[-1.0, 0.3, 0.1], [1.1, -0.2, 0.1]])
     steps = np.concatenate([far, middle, near])  # 5 and 3: no tie
-    tied = np.concatenate(
-        [far, middle, near * [[1, 1, 1], [-1, 1, 1]]]
-    )  # 4 and 4; of the middle five 3 and 2
+    tied = np.concatenate([far, middle, near * [[1, 1, 1], [-1, 1, 1]]])  # 4 and 4
     for cloud in (steps, tied):
         (frame,) = shot_frames(cloud, np.zeros((1, 3)), 12.0)
         assert frame[0, 0] > 0.9
@@ -84,9 +81,7 @@ def test_a_point_alone_has_no_frame(frames_of):
 def test_one_count_by_hand():
     """At the centre of a part and of a bin nothing is shared; halfway it is."""
     eighth = 2 * np.pi / AROUND
-    way = np.array([[np.cos(eighth / 2), np.sin(eighth / 2), 1.0]]) / np.sqrt(
-        2
-    )  # first part, at 45 degrees up
+    way = np.array([[np.cos(eighth / 2), np.sin(eighth / 2), 1.0]]) / np.sqrt(2)  # 45 degrees up
     (told,) = _histograms(way, np.array([0.25]), np.array([1.0]), np.array([0]), 1)
     parts = told.reshape(AROUND, UP, OUT, BINS)
     assert parts[AROUND // 2, 1, 0, BINS - 1] == pytest.approx(1) and (told > 1e-9).sum() == 1
@@ -132,7 +127,7 @@ def test_the_grid_of_one_point_by_hand():
         1,
         1,
         1,
-    ]  # the first is 4 widths off
+    ]  # one is 4 widths off
     want = np.einsum("a,b,c->abc", axis, axis, axis)
     np.testing.assert_allclose(grid, want / want.sum(), atol=1e-7)
 

@@ -1,8 +1,8 @@
 """Smoothed-density values: what the surroundings of a point look like in its own frame, as a small grid.
 
-Gojcic, Zhou, Wegner, Wieser, "The Perfect Match: 3D Point Cloud Matching with Smoothed Densities", CVPR 2019,
-section 3.1 ("3DSmoothNet"): each cell holds the mean of a Gaussian over the points near it, and the cells of a
-grid add up to one, so that how densely the cloud was sampled matters little.
+Gojcic, Zhou, Wegner, Wieser, "The Perfect Match: 3D Point Cloud Matching with Smoothed Densities", CVPR
+2019, section 3.1 ("3DSmoothNet"): each cell holds the mean of a Gaussian over the points near it, and the
+cells of a grid add up to one, so that how densely the cloud was sampled matters little.
 
 Departs from the paper: "near" is a cube of half side three widths, not a ball, because then all three axes
 can be summed one after the other.
@@ -36,7 +36,7 @@ def density_grids(
     edge = 2 * half / cells
     centres = edge * (np.arange(cells) - (cells - 1) / 2)
     for rows, i, j in neighbours(points, asked, np.sqrt(3) * half):
-        kept = frames[rows].any((1, 2))[i]
+        kept = np.any(frames[rows], axis=(1, 2))[i]
         i, j = _thinned(i[kept], j[kept], points, asked[rows], most)
         count = np.bincount(i, minlength=len(rows))
         start = np.concatenate([[0], np.cumsum(count)])

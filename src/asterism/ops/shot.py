@@ -40,7 +40,7 @@ def shot(
     for rows, i, j in neighbours(points, asked, radius):
         step = points[j] - asked[rows[i]]
         distance = np.linalg.norm(step, axis=1)
-        kept = (distance > 0) & (distance <= radius) & frames[rows[i]].any((1, 2))
+        kept = (distance > 0) & (distance <= radius) & np.any(frames[rows[i]], axis=(1, 2))
         i, j, distance = i[kept], j[kept], distance[kept]
         turn = frames[rows[i]]
         local = np.einsum("pab,pb->pa", turn, step[kept]) / distance[:, None]
