@@ -128,8 +128,8 @@ class Ukpgan(Trainable[Clouds, Tensor, Keypoints3D]):
     learns_from = Clouds
     recipe = Recipe(steps=10_000, batch_size=1, lr=1e-4, weight_decay=1e-4, clip=0.3)
     recipes: ClassVar = {
-        "small": Recipe(steps=500, batch_size=4, lr=2e-3, clip=1.0, schedule="cosine"),
-        "small-critic": Recipe(steps=500, batch_size=4, lr=1e-3, clip=1.0, schedule="cosine"),
+        "small": Recipe(steps=250, batch_size=4, lr=2e-3, clip=1.0, schedule="cosine"),
+        "small-critic": Recipe(steps=250, batch_size=4, lr=1e-3, clip=1.0, schedule="cosine"),
         "tiny": Recipe(steps=50, batch_size=4),
     }
 
@@ -179,7 +179,7 @@ class Ukpgan(Trainable[Clouds, Tensor, Keypoints3D]):
         return Keypoints3D(xyz=xyz, score=logit.gather(1, rows).sigmoid().masked_fill(~kept, 0.0), valid=kept)
 
     def rebuilt(self, raw: Tensor, batch: Clouds) -> Float[Tensor, "B M 3"]:
-        """The shape from what the points with high scores tell: embeddings times scores, the largest of each."""
+        """The shape from what points with high scores tell: embeddings times scores, the largest of each."""
         told = nn.functional.normalize(raw[..., :-1], dim=-1) * raw[..., -1:].sigmoid()
         distilled = told.masked_fill(~batch.valid[..., None], -torch.inf).amax(1)
         return self.decoder(self.coder(distilled))
