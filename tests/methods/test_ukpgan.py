@@ -75,6 +75,18 @@ def test_padding_of_any_number_changes_nothing():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
+def test_clouds_are_worn_as_they_are_told_to_be():
+    method, batch = made(replace(TINY, noise=0.1, dropped=0.5)), bumpy(b=8, n=4000)
+    torch.manual_seed(1)
+    seen = method.worn(batch)
+    share = seen.valid.float().mean(1)
+    assert ((share > 0.48) & (share <= 1)).all() and share.min() < 0.65 and share.max() > 0.85
+    step = (seen.points - batch.points).std((1, 2)) / spread(batch.points, batch.valid)
+    torch.testing.assert_close(step, torch.full((8,), 0.1), atol=5e-3, rtol=0)
+    alone = replace(batch, valid=torch.arange(4000).expand(8, 4000) < 1)
+    assert method.worn(alone).valid.any(1).all()  # never everything
+
+
 def test_a_point_without_a_score_tells_nothing_of_the_shape():
     method, batch = made(), bumpy()
     raw = torch.randn(2, 150, TINY.embedding + 1)
@@ -93,7 +105,7 @@ def test_asymmetry_by_hand():
     batch = clouds(torch.tensor([[[1.0, 2, 3], [-1, 2, 3], [0, 5, 0], [9, 9, 9]]]))
     batch = replace(batch, valid=torch.tensor([[True, True, True, False]]))
     raw = torch.tensor([[[1.0, 4.0], [3.0, 4.0], [7.0, 0.0], [99.0, 99.0]]])
-    told = _asymmetry(raw, batch.points, batch)
+    told = _asymmetry(raw, batch)
     assert float(told) == pytest.approx((4 + 4) / 6)  # two pairs differ by 2 in one of two numbers
 
 

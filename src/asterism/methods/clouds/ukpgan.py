@@ -29,6 +29,7 @@ Departs from the paper:
 - the mirror plane is x = 0 of the training shapes, as in the code; a point's partner is the point nearest to
   its mirror image, and the cost the mean square of what differs in embedding and logit.
 - keypoints are the k best apart from each other; the paper thresholds the score at .5.
+- the small presets learn from clouds with noise, of which up to half the points are dropped.
 - frames and grids are computed on the CPU, whatever the device.
 """
 
@@ -79,6 +80,8 @@ class UkpganConfig:
     eta_reconstruction: float = 10.0
     eta_prior: float = 1.0
     eta_symmetry: float = 0.1
+    noise: float = 0.0  # on the points while learning, a share of the spread
+    dropped: float = 0.0  # of the points while learning, at most
     non_max: float = 0.1  # how near to each other two keypoints may not be
 
 
@@ -95,6 +98,8 @@ _SMALL = UkpganConfig(
     code=128,
     arms=(4, 4, 4, 8),
     tree=(64,),
+    noise=0.03,
+    dropped=0.5,
 )
 
 
@@ -121,6 +126,8 @@ class Ukpgan(Trainable[Clouds, Tensor, Keypoints3D]):
             code=16,
             arms=(4, 8),
             tree=(16,),
+            noise=0.0,
+            dropped=0.0,
         ),
     }
     takes = Clouds
@@ -128,8 +135,8 @@ class Ukpgan(Trainable[Clouds, Tensor, Keypoints3D]):
     learns_from = Clouds
     recipe = Recipe(steps=10_000, batch_size=1, lr=1e-4, weight_decay=1e-4, clip=0.3)
     recipes: ClassVar = {
-        "small": Recipe(steps=250, batch_size=4, lr=2e-3, clip=1.0, schedule="cosine"),
-        "small-critic": Recipe(steps=250, batch_size=4, lr=1e-3, clip=1.0, schedule="cosine"),
+        "small": Recipe(steps=300, batch_size=4, lr=2e-3, clip=1.0, schedule="cosine"),
+        "small-critic": Recipe(steps=300, batch_size=4, lr=1e-3, clip=1.0, schedule="cosine"),
         "tiny": Recipe(steps=50, batch_size=4),
     }
 
@@ -186,20 +193,32 @@ class Ukpgan(Trainable[Clouds, Tensor, Keypoints3D]):
 
     def loss(self, batch: Clouds) -> dict[str, Tensor]:
         """With a critic its own term is the last; it and the others give no gradient to each other."""
-        raw = self.forward(batch)
-        terms = self._terms(raw, batch)
-        return terms if self.critic is None else terms | {"critic": self._critic_term(raw, batch)}
+        seen = self.worn(batch)
+        raw = self.forward(seen)
+        terms = self._terms(raw, seen, batch)
+        return terms if self.critic is None else terms | {"critic": self._critic_term(raw, seen)}
 
-    def _terms(self, raw: Tensor, batch: Clouds) -> dict[str, Tensor]:
+    def worn(self, batch: Clouds) -> Clouds:
+        """The clouds with noise on their points and some of them dropped, as scans have it."""
+        c, dice = self.config, torch.rand(*batch.valid.shape, device=batch.points.device)
+        dice = dice.masked_fill(~batch.valid, 2.0)
+        share = 1 - c.dropped * torch.rand(len(batch), 1, device=dice.device)
+        share = share.maximum(dice.amin(1, keepdim=True))  # at least one point stays
+        size = c.noise * spread(batch.points, batch.valid)[:, None, None]
+        points = batch.points + size * torch.randn_like(batch.points)
+        return replace(batch, points=points, valid=batch.valid & (dice <= share))
+
+    def _terms(self, raw: Tensor, seen: Clouds, batch: Clouds) -> dict[str, Tensor]:
+        """Of what was told of the points that were seen; the whole cloud is to be built from it."""
         c, scores = self.config, raw[..., -1].sigmoid()
         points = batch.points.masked_fill(~batch.valid[..., None], 0.0)
         prior = self.quantiles or (self.critic.deceived if self.critic is not None else None)
         assert prior is not None, "one of the two is built"
-        gap = chamfer(self.rebuilt(raw, batch), points, None, batch.valid)
+        gap = chamfer(self.rebuilt(raw, seen), points, None, batch.valid)
         return {
             "reconstruction": c.eta_reconstruction * gap.mean(),
-            "prior": c.eta_prior * prior(scores, batch.valid),
-            "symmetry": c.eta_symmetry * _asymmetry(raw, points, batch),
+            "prior": c.eta_prior * prior(scores, seen.valid),
+            "symmetry": c.eta_symmetry * _asymmetry(raw, seen),
         }
 
     def _critic_term(self, raw: Tensor, batch: Clouds) -> Tensor:
@@ -215,17 +234,19 @@ class Ukpgan(Trainable[Clouds, Tensor, Keypoints3D]):
         """The critic first, then what it judges."""
         if self.critic is None:
             return super().step(batch, update)
-        raw = self.forward(batch)
-        critic = self._critic_term(raw, batch)
+        seen = self.worn(batch)
+        raw = self.forward(seen)
+        critic = self._critic_term(raw, seen)
         update(critic, "critic")
-        terms = self._terms(raw, batch)
+        terms = self._terms(raw, seen, batch)
         update(torch.stack(list(terms.values())).sum(), "main")
         return {name: term.detach() for name, term in (terms | {"critic": critic}).items()}
 
 
-def _asymmetry(raw: Tensor, points: Tensor, batch: Clouds) -> Float[Tensor, ""]:
+def _asymmetry(raw: Tensor, seen: Clouds) -> Float[Tensor, ""]:
     """How different the network's words are for points that are each other's image in x = 0."""
+    points = seen.points.masked_fill(~seen.valid[..., None], 0.0)
     mirrored = points * points.new_tensor([-1.0, 1.0, 1.0])
-    gap = squared_distances(mirrored.detach(), points.detach()).masked_fill(~batch.valid[:, None], torch.inf)
+    gap = squared_distances(mirrored, points).masked_fill(~seen.valid[:, None], torch.inf)
     partner = raw.gather(1, gap.argmin(-1)[..., None].expand_as(raw))
-    return (raw - partner)[batch.valid].square().mean()
+    return (raw - partner)[seen.valid].square().mean()
