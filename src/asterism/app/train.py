@@ -75,7 +75,9 @@ def run(args: Args) -> int:
     write_losses(Run(folder))
     print(show.as_json(answer) if args.json else show.as_lines(answer))
     if not args.json and entry.learns_from == "Clouds":
-        print(f"\nnext: asterism deform {folder} SHAPE.obj --move 0=0.1,0,0 -o moved.obj")
+        print(f"\nnext: asterism predict {folder} scan.ply -o points.csv")
+        if args.method == "keypoint-deformer":
+            print(f"      asterism deform {folder} SHAPE.obj --move 0=0.1,0,0 -o moved.obj")
     elif not args.json:
         print(f"\nnext: asterism evaluate {folder}\n      asterism predict {folder} PICTURES -o points.csv")
     return 0
