@@ -3,10 +3,14 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from asterism.engine.cloud_lesson import train_on_clouds
+from asterism.engine.clouds import look, watcher
+from asterism.io.points import Cloud
 from asterism.methods.clouds.ukpgan import Ukpgan, UkpganConfig, _asymmetry
 from asterism.ops.cloud_spread import best_apart, spread
 from asterism.types import Clouds
@@ -161,6 +165,17 @@ def test_the_best_apart_by_hand():
     assert float(spread(points, valid)) == pytest.approx(
         (((7 / 6) ** 2 + (1 / 6) ** 2 + (8 / 6) ** 2) / 3) ** 0.5
     )
+
+
+def test_a_run_of_the_engine_finds_points_of_a_shape_in_its_own_unit(tmp_path):
+    told = train_on_clouds("world:planes?n=5", "ukpgan", tmp_path / "run", preset="tiny", steps=2, points=5)
+    assert told["points"] == 5 and told["steps"] == 2
+    dice = np.random.default_rng(0)
+    points = 1000 * dice.random((300, 3)) * [3.0, 2.0, 1.0] + 5000
+    _, found = look(watcher(str(tmp_path / "run"), 4), "crate", Cloud(points=points), 4)
+    assert found.xyz.shape == (4, 3)
+    assert (np.linalg.norm(points[:, None] - found.xyz, axis=-1).min(0) < 1).all()
+    assert (np.diff(found.score) <= 0).all()
 
 
 def test_points_all_in_one_place_have_no_surroundings():
