@@ -21,8 +21,7 @@ def nearest(
     """
     if not 1 <= k <= tree.n:
         raise ValueError(f"k {k}: the cloud has {tree.n} points; wanted 1 <= k <= {tree.n}")
-    far, row = tree.query(asked, k=np.arange(1, k + 1))
-    return far, row
+    return tree.query(asked, k=np.arange(1, k + 1), workers=-1)
 
 
 def nearest_within(
@@ -32,7 +31,7 @@ def nearest_within(
     infinity and the row N, one past the last. This is the truncated radius search of convolutions on points.
     """
     limit = np.nextafter(float(radius), np.inf)  # the search takes what is less than its bound
-    return tree.query(asked, k=np.arange(1, k + 1), distance_upper_bound=limit)
+    return tree.query(asked, k=np.arange(1, k + 1), distance_upper_bound=limit, workers=-1)
 
 
 def local_pca(
