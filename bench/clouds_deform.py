@@ -16,18 +16,19 @@ distance after the mean offset is taken away); measured on the other half. PCK@0
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import record
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from asterism.data.cloud_sets import ShapeWorld, batch_of
 from asterism.data.worlds.solids import Mesh, sample
 from asterism.engine.deform import deformer, held
 from asterism.losses.clouds import chamfer
 from asterism.methods.clouds.keypoint_deformer import KeypointDeformer
+from asterism.metrics.clouds import semantics
 from asterism.ops.cloud_sampling import farthest_points
 
 SEED, SHAPES, POINTS = 1000, 60, 1024  # of the unseen shapes
@@ -100,22 +101,6 @@ def sampled(points, faces):
     return sample(Mesh(vertices=points, faces=faces), POINTS, np.random.default_rng(3))[0]
 
 
-def semantics(found, truth, longest):
-    """PCK@0.1 and same part of S K 3 points, given to T truths by index on the first half of the shapes."""
-    half = len(found) // 2
-    offset = (found[:half, :, None] - truth[:half, None]).mean(0)  # K T 3
-    away = np.linalg.norm(found[:half, :, None] - truth[:half, None] - offset, axis=-1).mean(0)
-    plain = np.linalg.norm(found[:half, :, None] - truth[:half, None], axis=-1).mean(0)
-    out = {}
-    for name, cost, shift in (("plain", plain, 0 * offset), ("offset", away + plain, offset)):
-        k, t = linear_sum_assignment(cost)
-        error = np.linalg.norm(found[half:][:, k] - shift[k, t] - truth[half:][:, t], axis=-1)
-        out[f"pck_{name}"] = float((error <= 0.1 * longest[half:, None]).mean())
-        near = np.linalg.norm((found[half:][:, k] - shift[k, t])[:, :, None] - truth[half:, None], axis=-1)
-        out[f"same_part_{name}"] = float((near.argmin(-1) == t).mean())
-    return out
-
-
 def points_of(method, shapes):
     """The trained network, the untrained one, and controls that know nothing; all in the unit box."""
     k, every = method.config.n_keypoints, {"farthest": [], "random": [], "trained": [], "untrained": []}
@@ -137,7 +122,7 @@ def points_of(method, shapes):
             every["untrained"].append(blank(batch)[0].double().numpy())
     truth, longest = np.stack(truth), np.array(longest)
     every["mean position"] = list(np.repeat(truth[: len(truth) // 2].mean(0)[None], len(truth), axis=0))
-    return {name: semantics(np.stack(found), truth, longest) for name, found in every.items()}
+    return {name: asdict(semantics(np.stack(found), truth, longest)) for name, found in every.items()}
 
 
 def main(runs):

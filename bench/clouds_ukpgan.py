@@ -47,6 +47,7 @@ from asterism.methods.clouds.harris3d import Harris3d, responses
 from asterism.methods.clouds.iss import Iss
 from asterism.methods.clouds.random_points import RandomPoints
 from asterism.methods.clouds.ukpgan import Ukpgan
+from asterism.metrics.clouds import repeatability as again
 from asterism.ops.cloud_keypoints import surface, variation
 from asterism.ops.cloud_neighbours import normals, one_sided
 from asterism.ops.cloud_sampling import grid_subsample
@@ -87,15 +88,8 @@ def repeatability(method, clouds):
         torch.manual_seed(0)
         found = [method.predict(boxed(p)) for p in (one, two @ turn.T)]
         a, b = (f.xyz[0][f.valid[0]].double().numpy() for f in found)
-        b = b @ turn
-        gap = np.linalg.norm(a[:, None] - b[None], axis=-1)
-        if not gap.size:
-            rows.append((0.0, 0.0, (len(a) + len(b)) / 2))
-            continue
-        near = gap <= NEAR * diagonal
-        nearest = gap.argmin(1)
-        mutual = (gap.argmin(0)[nearest] == np.arange(len(a))) & near[np.arange(len(a)), nearest]
-        rows.append((near.any(1).mean(), mutual.sum() / ((len(a) + len(b)) / 2), (len(a) + len(b)) / 2))
+        one = again(a, b @ turn, NEAR * diagonal)
+        rows.append((one.one_sided, one.mutual, one.points))
     told = dict(zip(("one_sided", "mutual", "points"), np.mean(rows, axis=0).round(3).tolist()))
     spread = np.std([row[1] for row in rows]) / np.sqrt(len(rows))
     seconds = (time.perf_counter() - began) / (2 * len(rows))
