@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from asterism.data.cloud_sets import CloudSamples, open_clouds
 from asterism.data.worlds.rooms import Solids, cast, overlap_of, pair, random_rigid
 
 
@@ -41,3 +42,17 @@ def test_a_pair_is_what_it_says():
 
 def test_a_random_motion_is_no_reflection():
     assert np.linalg.det(random_rigid(np.random.default_rng(0), 1)[:3, :3]) == pytest.approx(1)
+
+
+def test_the_world_of_rooms_is_a_set_of_clouds():
+    rooms = open_clouds("world:rooms?n=3&seed=4")
+    assert (rooms.title, len(rooms), rooms.name(2)) == ("world:rooms", 3, "rooms_00002")
+    one, again = rooms.cloud(1).points, open_clouds("world:rooms?seed=4").cloud(1).points
+    assert np.array_equal(one, again) and not np.array_equal(one[:9], rooms.cloud(2).points[:9])
+    assert not np.array_equal(one[:9], open_clouds("world:rooms?seed=5").cloud(1).points[:9])
+    assert len(one) > 8000 and one[:, 2].min() > 0 and one[:, 2].max() < 9  # ahead of the camera, in reach
+    batch = CloudSamples(rooms, range(3), 500)[0, 1]
+    assert batch.points.shape == (1, 500, 3)
+    inside = batch.points[0].double().numpy() * batch.to_source[0, 0, 0].item()
+    gap = np.abs((inside + batch.to_source[0, :3, 3].double().numpy())[:, None] - one).sum(2).min(1)
+    assert gap.max() < 1e-4

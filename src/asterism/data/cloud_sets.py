@@ -1,6 +1,6 @@
-"""Sets of shapes to learn a category from: a folder of the user's own meshes and scans, or a generated world.
+"""Sets of shapes to learn from: a folder of the user's own meshes and scans, or a generated world.
 
-Each shape is a surface (triangles, sampled evenly by area) or points alone (drawn from at random). All are
+Each is a surface (triangles, sampled evenly by area) or points alone (drawn from at random). All are
 made unit-free in the same way: the middle of the box around a shape goes to the origin, its longest half side
 to 1.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from asterism.data.worlds.room_scan import scan
 from asterism.data.worlds.shape_set import KINDS, Shape, shape
 from asterism.data.worlds.solids import Mesh, sample
 from asterism.errors import BadCloud, RequestError
@@ -23,6 +24,7 @@ from asterism.io.cloud import READERS, read_cloud
 from asterism.io.points import Cloud
 from asterism.types import Clouds
 
+_WORLDS = (*KINDS, "rooms")
 _LARGEST = 10_000_000  # shapes of a world: what a typing error would ask for
 
 
@@ -103,8 +105,35 @@ def _mesh(kind: str, seed: int, index: int) -> Mesh:
     return shape(kind, seed, index).mesh
 
 
+@dataclass(frozen=True)
+class RoomWorld:
+    """n generated rooms, each seen once by a depth camera: points in metres, without triangles."""
+
+    n: int = 500
+    seed: int = 0
+    title = "world:rooms"
+
+    def __len__(self) -> int:
+        return self.n
+
+    def name(self, index: int) -> str:
+        return f"rooms_{index:05d}"
+
+    def cloud(self, index: int) -> Cloud:
+        return Cloud(points=_scan(self.seed, index))
+
+    def fingerprint(self) -> str:
+        return f"world:rooms?n={self.n}&seed={self.seed}"
+
+
+@lru_cache(maxsize=512)  # 200 MB
+def _scan(seed: int, index: int) -> Float[np.ndarray, "N 3"]:
+    return scan(seed, index)
+
+
 def open_clouds(what: str) -> CloudSet:
-    """The shapes behind a folder of meshes and clouds, one file, or `world:chairs?n=500&seed=0`.
+    """The shapes behind a folder of meshes and clouds, one file, or `world:chairs?n=500&seed=0`
+    (also planes, tables, mugs, cars, and rooms).
 
     Raises RequestError (or BadCloud) saying what was given and what works.
     """
@@ -121,13 +150,13 @@ def open_clouds(what: str) -> CloudSet:
 
 
 def _wanted() -> str:
-    return f"a folder of meshes or clouds ({', '.join(READERS)}), or world:{', world:'.join(KINDS)}"
+    return f"a folder of meshes or clouds ({', '.join(READERS)}), or world:{', world:'.join(_WORLDS)}"
 
 
-def _world(text: str) -> ShapeWorld:
+def _world(text: str) -> CloudSet:
     kind, _, query = text.partition("?")
-    if kind not in KINDS:
-        raise RequestError(f"no world of shapes is called '{kind}'; there are {', '.join(KINDS)}")
+    if kind not in _WORLDS:
+        raise RequestError(f"no world of shapes is called '{kind}'; there are {', '.join(_WORLDS)}")
     options = {"n": 500, "seed": 0}
     for part in filter(None, query.split("&")):
         key, _, value = part.partition("=")
@@ -136,7 +165,7 @@ def _world(text: str) -> ShapeWorld:
         if not value.isdigit() or not (key == "seed" or 1 <= int(value) <= _LARGEST):
             raise RequestError(f"world:{kind}: {key}={value}: wanted a whole number, for example n=500")
         options[key] = int(value)
-    return ShapeWorld(kind, **options)
+    return RoomWorld(**options) if kind == "rooms" else ShapeWorld(kind, **options)
 
 
 def unit_box(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "4 4"]:

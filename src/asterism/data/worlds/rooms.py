@@ -305,7 +305,7 @@ def _blots(dice: np.random.Generator, sensor: Sensor) -> np.ndarray:
     return lost
 
 
-def _pose(dice: np.random.Generator, where: Room, heading: float) -> Float[np.ndarray, "4 4"]:
+def camera_pose(dice: np.random.Generator, where: Room, heading: float) -> Float[np.ndarray, "4 4"]:
     """A camera in the room at eye height that looks along `heading`, somewhat up or down, held not quite
     level.
     """
@@ -345,10 +345,10 @@ def pair(
         here = room(dice)
         for _ in range(40):
             heading = dice.uniform(0, 2 * np.pi)
-            poses = [_pose(dice, here, heading + s * dice.uniform(0, 1.0)) for s in (-1, 1)]
+            poses = [camera_pose(dice, here, heading + s * dice.uniform(0, 1.0)) for s in (-1, 1)]
             b_from_a = np.linalg.inv(poses[1]) @ poses[0]
             rough = [view(dice, here, pose, coarse) for pose in poses]
-            if not all(map(_worth_a_scan, rough)):
+            if not all(map(worth_a_scan, rough)):
                 continue
             if not _within(overlap_of(rough[0], rough[1], b_from_a, 2.5 * near), overlap, 0.1):
                 continue
@@ -365,7 +365,7 @@ def pair(
     raise ValueError(f"pair: no two views with an overlap of {overlap[0]} to {overlap[1]} were found")
 
 
-def _worth_a_scan(points: np.ndarray) -> bool:
+def worth_a_scan(points: np.ndarray) -> bool:
     """Nobody scans a wall, or a cupboard's side at arm's length: things lie at many depths, most over a
     metre.
     """
