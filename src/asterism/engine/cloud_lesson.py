@@ -16,6 +16,7 @@ from asterism.data.splits import Split, split
 from asterism.engine.bars import bar
 from asterism.engine.runs import Run
 from asterism.engine.team import leads, pick_device
+from asterism.engine.weights import read_about, save_weights
 from asterism.errors import RequestError
 from asterism.io.atomic import write_json
 from asterism.methods.base import Method, Trainable
@@ -23,6 +24,7 @@ from asterism.ops.shape_prior import ShapePrior, fit_prior
 from asterism.types import Clouds, Skeleton
 
 PRIOR = "prior.json"  # in the run's folder
+_SETTLED = 100  # shapes of those that were kept back
 
 
 def learns_from_clouds(method: str) -> bool:
@@ -82,8 +84,18 @@ def train_on_clouds(
         done = train(built, samples, folder, **options, recipe=recipe, skeleton=names, progress=progress)
     built = built.to("cpu").eval()
     if leads():
+        _settle(folder, built, replace(samples, rows=kept.test.tolist()), names)
         write_prior(folder, fit_prior(keypoints_of(built, samples)))
     return {"run": str(run), "method": method, "points": config.n_keypoints, **done}
+
+
+def _settle(run: Run, method: Trainable, kept: CloudSamples, names: Skeleton) -> None:
+    """The method measures on shapes that were kept back what it says of itself, and is written again."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(kept.seed)
+        words = method.settle(kept[0, i] for i in range(min(len(kept), _SETTLED)))
+    if words:
+        save_weights(run.best, method, names, read_about(run.best)["trained"] | {"settled": words})
 
 
 def _about(data: str, shapes: CloudSet, kept: Split) -> dict[str, Any]:

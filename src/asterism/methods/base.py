@@ -5,7 +5,7 @@ no data set, no file, no device and no seed. Classical solvers are Methods witho
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, final, runtime_checkable
 
@@ -108,6 +108,13 @@ class Trainable(Method[In, Raw, Out]):
 
         A method may repair itself here (a dead keypoint is moved to where the residual is). What it did is
         returned in words for the log; an empty string is nothing.
+        """
+        return ""
+
+    def settle(self, kept: Iterable[Any]) -> str:
+        """Called by the engine when training is over, in eval mode and without gradients, with batches of one
+        sample each that were kept back: what is measured here (how far to trust a sigma) is not measured on
+        what was learned. What it did is returned in words; an empty string is nothing.
         """
         return ""
 

@@ -7,7 +7,7 @@ those of smallest sigma that are not near to each other, so a cloud tells where 
 Li, Lee, "USIP: Unsupervised Stable Interest Point Detection from 3D Point Clouds", ICCV 2019.
 https://arxiv.org/abs/1904.00229
 
-    farthest points, each point to the nearest  -> regions
+    farthest points, each point to the nearest  -> regions_of
     feature proposal network                    -> forward
     neighbours of a node                        -> _neighbours
     probabilistic Chamfer loss                  -> asterism.losses.clouds.probabilistic_chamfer
@@ -19,6 +19,10 @@ Departs from the paper:
 - as in the authors' code, read and not run: a region is looked at from the mean of its points, which is where
   its keypoint begins (the last layer starts near zero), and not from the farthest point that began it; the
   neighbours of a region are those nearest in space, not in features; losses are means over regions.
+- a region and its neighbours are looked at in a frame of the region's own, from the points within `frame`:
+  z is the direction of their least scatter, away from where they lie, x the way from the region to their
+  mean, across z. So what is said turns with the cloud. The published network, which has to learn every turn,
+  had learned next to nothing by the time this one was done (docs/usip.md).
 - lengths are shares of the cloud's spread (root mean squared distance to the middle), which no turn changes,
   so no scales are drawn while learning; sigma's floor and the weight lambda are the authors' for objects.
 - coordinates alone go in; the code adds normals and curvature, to "almost no effect" as its author says, and
@@ -33,7 +37,8 @@ Departs from the paper:
   were kept back by which factor distances are larger or smaller than the network says, and keeps it.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -61,6 +66,7 @@ class UsipConfig:
     third: tuple[int, ...] = (256, 256, 256)  # for each neighbour
     fourth: tuple[int, ...] = (512, 512)  # for each neighbour that knows the others
     head: tuple[int, ...] = (512, 256)
+    frame: float = 1.0  # radius of a region's own frame
     floor: float = 1e-4  # below which no sigma goes
     weight: float = 1.0  # lambda, of the point-to-point loss
     sparse: float = 0.25  # share of the points among which farthest points are looked for, while learning
@@ -122,9 +128,9 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
     takes = Clouds
     gives = Keypoints3D
     learns_from = Clouds
-    recipe = Recipe(steps=300_000, batch_size=4, lr=1e-3)
+    recipe = Recipe(steps=300_000, batch_size=4, lr=1e-3, schedule="cosine")
     recipes: ClassVar = {
-        "small": Recipe(steps=4000, batch_size=4, lr=1e-3, clip=1.0, schedule="cosine"),
+        "small": Recipe(steps=3000, batch_size=4, lr=5e-3, schedule="cosine"),
         "tiny": Recipe(steps=50, batch_size=4),
     }
 
@@ -149,17 +155,21 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
         unit = size.clamp_min(torch.finfo(size.dtype).tiny)[:, None, None]
         points = batch.points.masked_fill(~valid[..., None], 0.0) / unit
         owner, centre, full = self.regions_of(points, valid)
+        frame = _frames(points, valid, centre, c.frame)
         local = points[valid] - centre.flatten(0, 1)[owner]
+        local = (frame.flatten(0, 1)[owner] @ local[:, :, None])[:, :, 0]
         count = full.numel()
         told = self.points(local)
         told = self.regions(torch.cat([told, _largest(told, owner, count)[owner]], dim=1))
         told = _largest(told, owner, count).view(*full.shape, -1)  # B M D
         near = self._neighbours(centre, told, full)[full]  # R k rows, of the regions that have points
-        step = centre.flatten(0, 1)[near] - centre[full][:, None]
+        step = (centre.flatten(0, 1)[near] - centre[full][:, None]) @ frame[full].mT
         heard = _each(self.near, torch.cat([step, told.flatten(0, 1)[near]], dim=-1))  # R k D
         heard = torch.cat([heard, heard.amax(1, keepdim=True).expand_as(heard)], dim=-1)
         heard = _each(self.around, heard).amax(1)
         said = self.last(self.head(torch.cat([heard, told[full]], dim=1)))
+        offset = (said[:, None, :3] @ frame[full])[:, 0]
+        said = torch.cat([offset, said[:, 3:]], dim=1)
         said = said.new_zeros(*full.shape, 4).index_put((full,), said)
         sigma = nn.functional.softplus(said[..., 3]) + c.floor
         xyz = (centre + said[..., :3]) * unit
@@ -244,15 +254,16 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
         points = (batch.points + c.noise * size * noise) @ turn.mT
         return replace(batch, points=points, valid=valid & kept, normals=None), turn
 
-    def settle(self, kept: Sequence[Clouds]) -> str:
+    def settle(self, kept: Iterable[Clouds]) -> str:
         """Measures on clouds that were not learned from how much larger the distances between keypoints of
-        two views are than sigma says, and keeps the factor.
+        two views are than sigma says, and keeps the factor: by the median, which is ln 2 of sigma where the
+        paper's distribution holds, because a few points meet by mistake.
         """
         told = [self.distances(batch) for batch in kept]
         gap, sigma = (torch.cat(part) for part in zip(*told))
         if not len(gap):
             return "no keypoint was found again: sigma stays as it is"
-        factor = (gap / sigma).mean()
+        factor = (gap / sigma).median() / math.log(2)
         self.calibration.copy_(self.calibration * factor)
         return f"sigma is multiplied by {float(factor):.3g}, from {len(gap)} pairs"
 
@@ -297,6 +308,26 @@ def _largest(told: Float[Tensor, "P D"], owner: Int[Tensor, " P"], count: int) -
     """The largest of each number over the points of each region; 0 where there are none."""
     rows = owner[:, None].expand_as(told)
     return told.new_zeros(count, told.shape[1]).scatter_reduce(0, rows, told, "amax", include_self=False)
+
+
+@torch.no_grad()
+def _frames(
+    points: Float[Tensor, "B N 3"], valid: Bool[Tensor, "B N"], centre: Float[Tensor, "B M 3"], radius: float
+) -> Float[Tensor, "B M 3 3"]:
+    """Rows are the axes x, y, z of each region, right-handed: `frame @ (q - centre)` are the coordinates
+    of q. Points weigh by how much nearer than `radius` they are. Where the mean of them lies along z, x and
+    y are zero.
+    """
+    weight = (radius - squared_distances(centre, points).sqrt()).clamp_min(0) * valid[:, None]
+    weight = weight / weight.sum(2, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+    mean = weight @ points
+    outer = (points[..., :, None] * points[..., None, :]).flatten(2)
+    scatter = (weight @ outer).unflatten(2, (3, 3)) - mean[..., :, None] * mean[..., None, :]
+    z, lean = torch.linalg.eigh(scatter)[1][..., 0], mean - centre
+    height = (lean * z).sum(-1, keepdim=True)
+    x = nn.functional.normalize(lean - height * z, dim=-1)
+    z = torch.where(height > 0, -z, z)
+    return torch.stack([x, torch.linalg.cross(z, x, dim=-1), z], dim=-2)
 
 
 def _turns(count: int, like: Tensor) -> Float[Tensor, "count 3 3"]:
