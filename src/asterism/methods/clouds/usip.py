@@ -89,7 +89,7 @@ class Raw:
 _SMALL = UsipConfig(
     n_keypoints=64,
     n_points=2048,
-    nodes=128,
+    nodes=64,
     neighbours=16,
     first=(32, 32, 32),
     second=(64, 64),
