@@ -32,9 +32,11 @@ Departs from the paper:
 - points that are valid alone are normalised over the batch; a region without points is left out.
 - where nothing is learned the farthest points are those of the whole cloud, beginning with the one farthest
   from its middle, so that a prediction is always the same.
-- what comes out as `sigma` is the standard deviation of a coordinate: distances of the paper's distribution
-  have the mean square 2 sigma^2, shared by three coordinates of two views. `settle` measures on clouds that
-  were kept back by which factor distances are larger or smaller than the network says, and keeps it.
+- what comes out as `sigma` is the standard deviation of a coordinate. Before training is over it is what the
+  paper's distribution says: distances have the mean square 2 sigma^2, shared by three coordinates of two
+  views. Then `settle` measures distances on clouds that were kept back; they are those of a normal error
+  of each coordinate rather than of the paper's distribution (docs/usip.md), so it is by that they are scaled.
+- the authors' rate is halved every 40 epochs; here it falls along a cosine.
 """
 
 import math
@@ -44,6 +46,7 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.special import gammaincinv
 from torch import Tensor, nn
 
 from asterism.losses.clouds import point_to_point, probabilistic_chamfer, squared_distances
@@ -51,6 +54,8 @@ from asterism.methods.base import Trainable
 from asterism.ops.cloud_spread import best_apart, spread
 from asterism.ops.farthest import farthest
 from asterism.types import Clouds, Keypoints3D, Recipe
+
+_MEDIAN = math.sqrt(2 * gammaincinv(1.5, 0.5))  # of the length of three normal numbers of deviation 1
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
         nn.init.normal_(self.last.weight, std=1e-4)
         nn.init.zeros_(self.last.bias)
         self.calibration: Tensor
-        self.register_buffer("calibration", torch.ones(()))
+        self.register_buffer("calibration", torch.tensor(3**-0.5))
 
     def forward(self, batch: Clouds) -> Raw:
         """Where each region's keypoint is, and the sigma of its distance to that of another view."""
@@ -226,8 +231,7 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
         matrix = batch.to_source
         xyz = inside @ matrix[:, :3, :3].mT + matrix[:, None, :3, 3]
         unit = torch.linalg.det(matrix[:, :3, :3]).abs() ** (1 / 3)
-        deviation = self.calibration * sigma * unit[:, None] / 3**0.5
-        return Keypoints3D(xyz=xyz, score=score, valid=kept, sigma=deviation)
+        return Keypoints3D(xyz=xyz, score=score, valid=kept, sigma=self.calibration * sigma * unit[:, None])
 
     def loss(self, batch: Clouds) -> dict[str, Tensor]:
         size = spread(batch.points, batch.valid).clamp_min(torch.finfo(batch.points.dtype).tiny)
@@ -255,22 +259,22 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
         return replace(batch, points=points, valid=valid & kept, normals=None), turn
 
     def settle(self, kept: Iterable[Clouds]) -> str:
-        """Measures on clouds that were not learned from how much larger the distances between keypoints of
-        two views are than sigma says, and keeps the factor: by the median, which is ln 2 of sigma where the
-        paper's distribution holds, because a few points meet by mistake.
+        """Measures on clouds that were not learned how far keypoints of two views are from each other,
+        against the length that their sigmas say, and keeps the factor: by the median, because a few meet by
+        mistake.
         """
         told = [self.distances(batch) for batch in kept]
         gap, sigma = (torch.cat(part) for part in zip(*told))
         if not len(gap):
             return "no keypoint was found again: sigma stays as it is"
-        factor = (gap / sigma).median() / math.log(2)
+        factor = (gap / sigma).median() / _MEDIAN
         self.calibration.copy_(self.calibration * factor)
         return f"sigma is multiplied by {float(factor):.3g}, from {len(gap)} pairs"
 
     @torch.no_grad()
     def distances(self, batch: Clouds) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
-        """Distances between the keypoints of two views that are each other's nearest, and what the network
-        says their mean is, in the batch's unit.
+        """Distances between the keypoints of two views that are each other's nearest, and the standard
+        deviation of the difference of a coordinate that their sigmas say, in the batch's unit.
         """
         here = torch.eye(4).to(batch.points).expand(len(batch), 4, 4)
         found, turns = [], []
@@ -286,9 +290,8 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
             rows = torch.arange(len(one), device=to.device)
             rows = rows[back[to] == rows]
             assert a.sigma is not None and b.sigma is not None, "decode gives them"
-            both = a.sigma[row][a.valid[row]][rows] + b.sigma[row][b.valid[row]][to[rows]]
             gaps.append(gap[rows, to[rows]])
-            sigmas.append(both / 2 * 3**0.5)
+            sigmas.append(torch.hypot(a.sigma[row][a.valid[row]][rows], b.sigma[row][b.valid[row]][to[rows]]))
         return torch.cat(gaps), torch.cat(sigmas)
 
 
