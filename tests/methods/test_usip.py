@@ -67,17 +67,25 @@ def test_a_keypoint_begins_at_the_mean_of_its_region():
 def test_regions_by_hand():
     points = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [10, 0, 0], [11, 0, 0], [torch.nan] * 3]])
     valid = torch.tensor([[True, True, True, True, False]])
-    method = made(replace(TINY, nodes=2)).eval()
+    method = made(replace(TINY, nodes=2, nodes_used=2)).eval()
     owner, centre, full = method.regions_of(points.nan_to_num(0), valid)
     assert owner[0] == owner[1] != owner[2] == owner[3]
     assert sorted(centre[0, :, 0].tolist()) == [0.5, 10.5] and full.all()
-    method = made(replace(TINY, nodes=6)).eval()
+    method = made(replace(TINY, nodes=6, nodes_used=6)).eval()
     owner, centre, full = method.regions_of(points.nan_to_num(0), valid)
     assert int(full.sum()) == 4 and sorted(centre[full][:, 0].tolist()) == [0, 1, 10, 11]
     near = method._neighbours(centre, centre, full)
     for i in range(6):
         chosen = [j for j in near[0, i].tolist() if full[0, j]]
         assert not full[0, i] or (i in chosen and len(set(chosen)) == 4)
+
+
+def test_more_regions_than_while_learning_hear_of_as_many_more():
+    method, batch = made(replace(TINY, nodes=12, nodes_used=24, neighbours=4)), bumpy()
+    for training, many, heard in ((True, 12, 4), (False, 24, 8)):
+        owner, centre, full = method.train(training).regions_of(batch.points, batch.valid)
+        assert centre.shape == (2, many, 3) and int(owner.max()) == 2 * many - 1
+        assert method._neighbours(centre, centre, full).shape == (2, many, heard)
 
 
 def test_frames_turn_with_the_cloud():
@@ -153,7 +161,7 @@ def test_sigma_is_what_distances_are_after_settling():
 
 
 def test_keypoints_stand_apart_in_the_order_of_sigma():
-    method, batch = made(replace(TINY, nodes=30, n_keypoints=30, non_max=0.5)), bumpy()
+    method, batch = made(replace(TINY, nodes=30, nodes_used=30, n_keypoints=30, non_max=0.5)), bumpy()
     found = method.predict(batch)
     size = (batch.points - batch.points.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
     for row in range(2):

@@ -30,6 +30,8 @@ Departs from the paper:
 - both views are turned, the authors turn one: shapes of a set stand upright, and nothing else does.
 - the two views are random parts of one sample of the shape, of a fourth of its points up to all of them.
 - points that are valid alone are normalised over the batch; a region without points is left out.
+- the small preset learns with fewer regions than it is used with, which then hear of as many more others: it
+  learns faster, and more places of a shape have a region that can tell of them.
 - where nothing is learned the farthest points are those of the whole cloud, beginning with the one farthest
   from its middle, so that a prediction is always the same.
 - what comes out as `sigma` is the standard deviation of a coordinate. Before training is over it is what the
@@ -64,8 +66,9 @@ class UsipConfig:
 
     n_keypoints: int = 128  # the best so many, where there are so many
     n_points: int = 5000  # of each shape
-    nodes: int = 512  # regions, M
-    neighbours: int = 32  # regions that a region looks at, itself included: the receptive field, K
+    nodes: int = 512  # regions while learning, M
+    nodes_used: int = 512  # regions where nothing is learned
+    neighbours: int = 32  # of M regions, that a region looks at, itself included: the receptive field, K
     first: tuple[int, ...] = (64, 64, 64)  # for each point
     second: tuple[int, ...] = (128, 128)  # for each point that knows its region
     third: tuple[int, ...] = (256, 256, 256)  # for each neighbour
@@ -95,6 +98,7 @@ _SMALL = UsipConfig(
     n_keypoints=64,
     n_points=2048,
     nodes=64,
+    nodes_used=256,
     neighbours=16,
     first=(32, 32, 32),
     second=(64, 64),
@@ -120,6 +124,7 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
             n_keypoints=6,
             n_points=96,
             nodes=12,
+            nodes_used=12,
             neighbours=4,
             first=(8, 8),
             second=(8,),
@@ -196,10 +201,11 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
             wanted = (c.sparse * valid.sum(1)).clamp_min(c.nodes).ceil().long()
             some = valid & (dice.argsort(1).argsort(1) < wanted[:, None])
             far = torch.where(some, dice, -1.0)
-        nodes = farthest(points, some, c.nodes, far.argmax(1))
+        many = c.nodes if self.training else c.nodes_used
+        nodes = farthest(points, some, many, far.argmax(1))
         owner = squared_distances(points, nodes).argmin(2)
-        owner = (owner + c.nodes * torch.arange(len(points), device=points.device)[:, None])[valid]
-        count = owner.bincount(minlength=nodes.shape[0] * c.nodes)
+        owner = (owner + many * torch.arange(len(points), device=points.device)[:, None])[valid]
+        count = owner.bincount(minlength=len(points) * many)
         total = points.new_zeros(len(count), 3).index_add(0, owner, points[valid])
         centre = total / count.clamp_min(1)[:, None]
         return owner, centre.view_as(nodes), (count > 0).view(nodes.shape[:2])
@@ -208,11 +214,12 @@ class Usip(Trainable[Clouds, Raw, Keypoints3D]):
         self, centre: Float[Tensor, "B M 3"], told: Float[Tensor, "B M D"], full: Bool[Tensor, "B M"]
     ) -> Int[Tensor, "B M k"]:
         """Rows (0 to B M - 1) of the nearest regions that have points, each one's own among them; where there
-        are fewer, its own again.
+        are fewer, its own again. Of more regions than there were while learning, as many as fill the space.
         """
         b, m = full.shape
+        k = min(m, round(self.config.neighbours * m / self.config.nodes))
         gap = squared_distances(centre, centre).masked_fill(~full[:, None], torch.inf)
-        gap, near = gap.topk(min(self.config.neighbours, m), dim=2, largest=False)
+        gap, near = gap.topk(max(k, 1), dim=2, largest=False)
         near = torch.where(gap.isfinite(), near, torch.arange(m, device=near.device)[:, None])
         return near + m * torch.arange(b, device=near.device)[:, None, None]
 
