@@ -1,4 +1,4 @@
-"""usip, changed in one thing at a time: each trained anew on 300 generated chairs, 250 steps of 4, small preset.
+"""usip, changed in one thing at a time: each trained anew on 300 generated chairs, preset small, 250 steps.
 
     python bench/clouds_usip_ablations.py
 
