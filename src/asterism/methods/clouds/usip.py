@@ -74,7 +74,7 @@ class UsipConfig:
     third: tuple[int, ...] = (256, 256, 256)  # for each neighbour
     fourth: tuple[int, ...] = (512, 512)  # for each neighbour that knows the others
     head: tuple[int, ...] = (512, 256)
-    frame: float = 1.0  # radius of a region's own frame
+    frame: float = 0.6  # radius of a region's own frame
     floor: float = 1e-4  # below which no sigma goes
     weight: float = 1.0  # lambda, of the point-to-point loss
     sparse: float = 0.25  # share of the points among which farthest points are looked for, while learning
@@ -98,13 +98,14 @@ _SMALL = UsipConfig(
     n_keypoints=64,
     n_points=2048,
     nodes=64,
-    nodes_used=256,
+    nodes_used=64,
     neighbours=16,
     first=(32, 32, 32),
     second=(64, 64),
     third=(64, 64, 64),
     fourth=(128, 128),
     head=(128, 64),
+    weight=4.0,
     noise=0.03,
     non_max=0.1,
 )
