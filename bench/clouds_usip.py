@@ -8,6 +8,9 @@ collapse?
 repeatability   as in clouds_ukpgan.py: two samples of each of 20 unseen shapes or rooms (another seed of the
                 world), 1024 points and 512 (half of them dropped), noise of 1 % of the longest side on both,
                 the second turned at random and boxed anew. K = 64. Found again is within 3 % of the diagonal.
+                `spread`: root mean squared distance of the points to their middle, over that of the surface;
+                `off`: mean distance to the surface, a share of that spread. Points that all run to the middle
+                are found again without saying anything: see `pulled`.
                 `chance`: as many points as usip found, drawn at random from the two clouds. All but `fps`,
                 `iss` and `harris3d`, the package's own as they are, take the 64 best points none of which
                 is within a tenth of the spread of another; radii of surface variation and Harris's response
@@ -25,12 +28,13 @@ views           two views of each of 10 unseen rooms that overlap by .3 to .8, 2
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import record
 import torch
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi, expon, spearmanr
 
@@ -70,6 +74,7 @@ class Two:
     two: np.ndarray
     turn: np.ndarray
     near: float
+    dense: np.ndarray  # the surface, without noise
     whole: bool = True
 
 
@@ -79,8 +84,10 @@ def samples(kind, n=SHAPES, seed=SEED):
         cloud, dice = world.cloud(i), np.random.default_rng([i, 21])
         extent = np.ptp(cloud.points, axis=0)
         one, two = (surface_points(cloud, n, dice)[0] for n in (POINTS, POINTS // 2))
+        dense = surface_points(cloud, 15 * POINTS, dice)[0]
         one, two = (p + NOISE * extent.max() * dice.standard_normal(p.shape) for p in (one, two))
-        yield Two(one, two, Rotation.random(rng=dice).as_matrix(), NEAR * float(np.linalg.norm(extent)))
+        near = NEAR * float(np.linalg.norm(extent))
+        yield Two(one, two, Rotation.random(rng=dice).as_matrix(), near, dense)
 
 
 def views(n=10, first=ROOMS):
@@ -89,23 +96,26 @@ def views(n=10, first=ROOMS):
         one, two = (p[dice.choice(len(p), 2 * POINTS, replace=False)] for p in (found.a, found.b))
         one = one @ found.b_from_a[:3, :3].T + found.b_from_a[:3, 3]
         near = NEAR * float(np.linalg.norm(np.ptp(one, axis=0)))
-        yield Two(one, two, Rotation.random(rng=dice).as_matrix(), near, whole=False)
+        dense = found.a @ found.b_from_a[:3, :3].T + found.b_from_a[:3, 3]
+        yield Two(one, two, Rotation.random(rng=dice).as_matrix(), near, dense, whole=False)
 
 
 def found_again(method, pairs):
-    """One-sided, mutual and number of each pair."""
+    """One-sided, mutual, number, spread and distance to the surface of each pair."""
     rows = []
     for pair_ in pairs:
         torch.manual_seed(0)
         found = [method.predict(boxed(p)) for p in (pair_.one, pair_.two @ pair_.turn.T)]
         a, b = (f.xyz[0][f.valid[0]].double().numpy() for f in found)
         told = repeatability(a, b @ pair_.turn, pair_.near, None if pair_.whole else (pair_.one, pair_.two))
-        rows.append((told.one_sided, told.mutual, told.points))
+        size, wide = (np.sqrt(p.var(0).sum()) if len(p) else 0.0 for p in (pair_.dense, a))
+        off = cKDTree(pair_.dense).query(a)[0].mean() if len(a) else 0.0
+        rows.append((told.one_sided, told.mutual, told.points, wide / size, off / size))
     return np.array(rows)
 
 
 def row_of(rows, seconds=None):
-    told = dict(zip(("one_sided", "mutual", "points"), rows.mean(0).round(3).tolist()))
+    told = dict(zip(("one_sided", "mutual", "points", "spread", "off"), rows.mean(0).round(3).tolist()))
     errors = (rows.std(0) / np.sqrt(len(rows))).round(3).tolist()
     told |= {"one_sided_standard_error": errors[0], "mutual_standard_error": errors[1]}
     return told if seconds is None else told | {"seconds_per_cloud": round(seconds, 3)}
@@ -146,6 +156,18 @@ def flatness_response(radius):
     return lambda points: variation(points, radius)
 
 
+@dataclass
+class PulledIn:
+    """Farthest points, pulled towards the middle: what a collapse would earn."""
+
+    share: float
+
+    def predict(self, batch):
+        found = Fps(Fps.Config(n_keypoints=K)).predict(batch)
+        middle = batch.points.mean(1) * batch.to_source[:, 0, 0] + batch.to_source[:, :3, 3]
+        return replace(found, xyz=middle[:, None] + self.share * (found.xyz - middle[:, None]))
+
+
 def tuned(pairs, way):
     """Of radii that are shares of half the longest side, the one whose points are best found again."""
     return max(RADII, key=lambda r: found_again(Apart(way(r)), pairs)[:, 1].mean())
@@ -160,6 +182,7 @@ def controls(tuning):
         every[f"{name} tuned (radius {radius}), apart"] = Apart(way(radius))
     for name, cls in (("random", RandomPoints), ("fps", Fps), ("iss", Iss), ("harris3d", Harris3d)):
         every[name] = cls(cls.Config(n_keypoints=K))
+    every["fps, pulled halfway to the middle"] = PulledIn(0.5)
     return every
 
 
@@ -204,7 +227,10 @@ def table(pairs, tuning, learned):
     for name, method in (learned | controls(tuning)).items():
         rows[name] = measured(method, pairs)
         print(name, rows[name], flush=True)
-    most = round(rows[next(iter(learned))]["points"])
+    first = next(iter(learned))
+    most = round(rows[first]["points"])
+    share = round(rows[first]["spread"] / rows["fps"]["spread"], 2)
+    rows[f"fps, pulled in as far as {first} ({share})"] = measured(PulledIn(share), pairs)
     return rows | {f"chance, {most} points": by_chance(pairs, most)}
 
 

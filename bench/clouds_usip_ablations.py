@@ -1,4 +1,4 @@
-"""usip, changed in one thing at a time: each trained anew on 300 generated chairs, preset small, 250 steps.
+"""usip, changed in one thing at a time: each trained anew on 300 generated chairs, preset small, 200 steps.
 
     python bench/clouds_usip_ablations.py
 
@@ -6,11 +6,11 @@ ablations   `one_sided` and `mutual` as in clouds_usip.py, on 20 unseen chairs. 
             looked at in the cloud's own axes, so that the network has to learn every turn. `neighbours in
             features`: as the paper's text has it, the authors' code has not. `from the node`: a region is
             looked at from the farthest point that began it, as in the text, not from the mean of its points.
-field       how many of the 64 regions a region hears of, with the point-to-point loss (lambda 1) and without.
-            `spread` is the root mean squared distance of the keypoints to their middle over that of the
-            cloud's points: 0 is one point. `apart` is how many of the 64 keypoints are left when none may be
-            within a tenth of the cloud's spread of another; `off` their mean distance to the nearest point of
-            the surface, a share of the spread.
+field       what a region knows of: how many of the 64 regions it hears of, the radius of its frame as a share
+            of the cloud's spread, and lambda, the weight of the point-to-point loss. `spread` is the root
+            mean squared distance of the keypoints to their middle over that of the cloud's points: 0 is one
+            point. `apart` is how many of the 64 keypoints are left when none may be within a tenth of the
+            cloud's spread of another; `off` their mean distance to the surface, a share of the spread.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ from asterism.ops.cloud_spread import spread
 from asterism.ops.farthest import farthest
 from asterism.types import Clouds
 
-STEPS, BATCH, SHAPES = 250, 4, 300
+STEPS, BATCH, SHAPES = 200, 4, 300
 
 
 class InFeatures(Usip):
@@ -105,7 +105,6 @@ def main() -> None:
     small, own = Usip.presets["small"], usip._frames
     figures = {"ablations": {}, "field": {}}
     ways = {
-        "as it is": (Usip, own),
         "as published, no frames": (Usip, untold),
         "neighbours in features": (InFeatures, own),
         "from the node": (FromNodes, own),
@@ -114,13 +113,14 @@ def main() -> None:
         method = learned(cls, small, pool, frames)
         figures["ablations"][name] = row_of(found_again(method, pairs))
         print(name, figures["ablations"][name], flush=True)
-    for weight in (1.0, 0.0):
-        for neighbours in (1, 4, 16, 64):
-            config = replace(small, neighbours=neighbours, weight=weight)
+    for weight in (small.weight, 0.0):
+        for neighbours, frame in ((4, 0.3), (16, 0.6), (64, 2.0)):
+            config = replace(small, neighbours=neighbours, frame=frame, weight=weight)
             method = learned(Usip, config, pool, own)
             row = row_of(found_again(method, pairs)) | collapse(method)
-            figures["field"][f"{neighbours} regions, lambda {weight:g}"] = row
-            print(neighbours, weight, row, flush=True)
+            name = f"{neighbours} regions, frame {frame}, lambda {weight:g}"
+            figures["field"][name] = row
+            print(name, row, flush=True)
     record.write("clouds_usip_ablations", figures, seeds=[0, SEED])
 
 
