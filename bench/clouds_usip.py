@@ -217,9 +217,9 @@ def trained(run):
     return load_weights(Path(run) / "best")[0]
 
 
-def untrained(method):
+def untrained(config):
     torch.manual_seed(0)
-    return Usip(method.config)
+    return Usip(config)
 
 
 def table(pairs, tuning, learned):
@@ -240,7 +240,9 @@ def main() -> None:
     parser.add_argument("rooms")
     args = parser.parse_args()
     chairs, rooms = trained(args.chairs), trained(args.rooms)
-    learned = {"usip of chairs": chairs, "usip of rooms": rooms, "usip untrained": untrained(chairs)}
+    learned = {"usip of chairs": chairs, "usip of rooms": rooms, "usip untrained": untrained(chairs.config)}
+    fewer = replace(chairs.config, nodes_used=K)  # the means of 64 regions: all of them are keypoints
+    learned["usip untrained, 64 regions"] = untrained(fewer)
     figures = {"repeatability": {}}
     for kind in ("chairs", "planes", "rooms"):
         print(kind, flush=True)
