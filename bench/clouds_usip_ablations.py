@@ -2,6 +2,8 @@
 
     python bench/clouds_usip_ablations.py
 
+All are used with the 64 regions they learned with.
+
 ablations   `one_sided` and `mutual` as in clouds_usip.py, on 20 unseen chairs. `as published`: regions are
             looked at in the cloud's own axes, so that the network has to learn every turn. `neighbours in
             features`: as the paper's text has it, the authors' code has not. `from the node`: a region is
@@ -102,7 +104,8 @@ def main() -> None:
         open_clouds(f"world:chairs?n={SHAPES}"), range(SHAPES), Usip.presets["small"].n_points
     )
     pool, pairs = Clouds.cat([told[0, i] for i in range(SHAPES)]), list(samples("chairs"))
-    small, own = Usip.presets["small"], usip._frames
+    small = Usip.presets["small"]
+    small, own = replace(small, nodes_used=small.nodes), usip._frames
     figures = {"ablations": {}, "field": {}}
     ways = {
         "as published, no frames": (Usip, untold),
