@@ -22,7 +22,8 @@ sigma           distances of keypoints that are each other's nearest in two view
                 measured, `exponential` by the paper's distribution with a factor measured in the same way.
                 `rank_correlation` of sigma with the distance; 0 would be a sigma that says nothing.
 views           two views of each of 10 unseen rooms that overlap by .3 to .8, 2048 of the points of each,
-                no noise but the camera's, turned at random; `mutual` within the overlap.
+                no noise but the camera's, turned at random; `mutual` within the overlap. `chance` draws as
+                many as usip had there, from all of the cloud, so that fewer are within the overlap.
 """
 
 import argparse
