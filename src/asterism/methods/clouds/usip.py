@@ -22,7 +22,7 @@ Departs from the paper:
 - a region and its neighbours are looked at in a frame of the region's own, from the points within `frame`:
   z is the direction of their least scatter, away from where they lie, x the way from the region to their
   mean, across z. So what is said turns with the cloud. The published network, which has to learn every turn,
-  had learned next to nothing by the time this one was done (docs/usip.md).
+  had learned nothing after the 200 steps in which this one had begun to (docs/usip.md).
 - lengths are shares of the cloud's spread (root mean squared distance to the middle), which no turn changes,
   so no scales are drawn while learning; sigma's floor and the weight lambda are the authors' for objects.
 - coordinates alone go in; the code adds normals and curvature, to "almost no effect" as its author says, and
