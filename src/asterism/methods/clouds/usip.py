@@ -24,7 +24,8 @@ Departs from the paper:
   mean, across z. So what is said turns with the cloud. The published network, which has to learn every turn,
   had learned nothing after the 200 steps in which this one had begun to (docs/usip.md).
 - lengths are shares of the cloud's spread (root mean squared distance to the middle), which no turn changes,
-  so no scales are drawn while learning; sigma's floor and the weight lambda are the authors' for objects.
+  so no scales are drawn while learning; sigma's floor and the weight lambda are the authors' for objects,
+  lambda 4 in the small preset, which otherwise draws in to the middle (docs/usip.md).
 - coordinates alone go in; the code adds normals and curvature, to "almost no effect" as its author says, and
   the batches that all methods of clouds learn from carry none.
 - both views are turned, the authors turn one: shapes of a set stand upright, and nothing else does.
