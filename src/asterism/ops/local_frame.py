@@ -81,7 +81,8 @@ def _around(points: np.ndarray, asked: np.ndarray, radius: float | int):
 def _sums(
     vectors: Float[np.ndarray, "P 3"], owner: Int[np.ndarray, " P"], n: int
 ) -> Float[np.ndarray, "n 3"]:
-    return np.stack([np.bincount(owner, column, minlength=n) for column in vectors.T], axis=-1)
+    total = [np.bincount(owner, column, minlength=n) for column in vectors.T]
+    return np.stack(total, axis=-1).astype(np.float64)  # without any pair they are whole numbers
 
 
 def _faced(
