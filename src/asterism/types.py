@@ -180,14 +180,16 @@ class Keypoints3D(Struct):
     """K keypoints per cloud in the coordinates and the unit of the SOURCE; rows that are real have `valid`.
 
     `score` is larger for better ones, and in [0, 1] where a method says so; `sigma` is the standard deviation
-    of each coordinate, in the source's unit. Methods that find the same K points on every shape of a kind
-    give them in the same order, all valid.
+    of each coordinate, in the source's unit. `descriptor` has length 1 and is near to that of the same place
+    in another cloud; zero where a row is not valid. Methods that find the same K points on every shape of a
+    kind give them in the same order, all valid.
     """
 
     xyz: Float[Tensor, "B K 3"]
     score: Float[Tensor, "B K"]
     valid: Bool[Tensor, "B K"]
     sigma: Float[Tensor, "B K"] | None = None
+    descriptor: Float[Tensor, "B K D"] | None = None
 
 
 # ------------------------------------------------------------------------------------------- facts about data

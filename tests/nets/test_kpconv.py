@@ -10,8 +10,8 @@ from asterism.nets.kpconv_pyramid import Reach, pyramid
 from asterism.nets.kpconv_unet import KPConvUNet
 from asterism.ops.cloud_sampling import grid_subsample
 
-PLAIN = Reach(levels=3, radius=2.5, extent=1.2, neighbours=40, frame=0.0)
-FRAMED = Reach(levels=1, radius=2.5, extent=1.2, neighbours=40, frame=6.0)
+PLAIN = Reach(levels=3, radius=2.5, extent=1.2, neighbours=40, normal=0)
+ROUND = Reach(levels=1, radius=2.5, extent=1.2, neighbours=40, normal=12)
 KERNEL = kernel_points(15)
 
 
@@ -84,8 +84,8 @@ def test_points_that_are_there_twice_change_nothing():
     torch.manual_seed(0)
     points, cell, conv = bumpy(), 0.12, KPConv(15, 3, 4)
     features = torch.randn(len(points), 3)
-    once = pyramid([points], [cell], KERNEL, Reach(1, 2.5, 1.2, 100, 0.0)).own[0]
-    twice = pyramid([np.concatenate([points, points])], [cell], KERNEL, Reach(1, 2.5, 1.2, 200, 0.0)).own[0]
+    once = pyramid([points], [cell], KERNEL, Reach(1, 2.5, 1.2, 100, 0)).own[0]
+    twice = pyramid([np.concatenate([points, points])], [cell], KERNEL, Reach(1, 2.5, 1.2, 200, 0)).own[0]
     assert torch.equal(twice.count[: len(points)], 2 * once.count)
     doubled = conv(torch.cat([features, features]), twice)
     torch.testing.assert_close(doubled[: len(points)], conv(features, once), atol=1e-5, rtol=1e-5)
@@ -110,7 +110,7 @@ def test_clouds_of_a_batch_do_not_see_each_other():
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
-@pytest.mark.parametrize("reach", [PLAIN, FRAMED])
+@pytest.mark.parametrize("reach", [PLAIN, ROUND])
 def test_no_unit_changes_anything(unit, reach):
     points, net = bumpy(), unet(reach.levels)
     one = net(pyramid([points], [0.12], KERNEL, reach))
@@ -118,12 +118,12 @@ def test_no_unit_changes_anything(unit, reach):
     torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-3)
 
 
-def test_frames_make_it_blind_to_turns_and_without_them_it_is_not():
+def test_circles_make_it_blind_to_turns_and_without_them_it_is_not():
     points, net = bumpy(), unet(1)
     turned = points @ Rotation.random(rng=4).as_matrix().T + 3
-    one, two = (net(pyramid([p], [0.12], KERNEL, FRAMED)) for p in (points, turned))
+    one, two = (net(pyramid([p], [0.12], KERNEL, ROUND)) for p in (points, turned))
     torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-3)
-    plain = Reach(1, 2.5, 1.2, 40, 0.0)
+    plain = Reach(1, 2.5, 1.2, 40, 0)
     one, two = (net(pyramid([p], [0.12], KERNEL, plain)) for p in (points, turned))
     assert float((one - two).detach().abs().max()) > 0.01
 
@@ -131,7 +131,7 @@ def test_frames_make_it_blind_to_turns_and_without_them_it_is_not():
 def test_neighbours_of_a_grid_by_hand():
     """A line of points one cell apart: within 2.5 cells there are two on either side."""
     line = np.column_stack([np.arange(9.0) + 0.5, np.zeros(9), np.zeros(9)])
-    found = pyramid([line], [1.0], KERNEL, Reach(2, 2.5, 1.2, 40, 0.0))
+    found = pyramid([line], [1.0], KERNEL, Reach(2, 2.5, 1.2, 40, 0))
     assert found.own[0].count.tolist() == [3, 4, 5, 5, 5, 5, 5, 4, 3]
     assert sorted(found.own[0].rows[0].tolist())[:4] == [0, 1, 2, 9]
     assert found.points[1][:, 0].tolist() == [1, 3, 5, 7, 8.5]

@@ -19,7 +19,7 @@ def descriptor_distances(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> Fl
 
 def hardest(gap: Float[Tensor, "N N"], apart: Bool[Tensor, "N N"]) -> Float[Tensor, " N"]:
     """The smallest distance of each row to a negative; infinite where it has none."""
-    return gap.masked_fill(~apart, torch.inf).amin(1)
+    return gap.masked_fill(~apart, torch.inf).amin(1) if len(gap) else gap.new_zeros(0)
 
 
 def contrastive(

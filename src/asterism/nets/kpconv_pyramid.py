@@ -14,9 +14,8 @@ from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
 from asterism.nets.kpconv import Around, influence
-from asterism.ops.cloud_neighbours import nearest_within
+from asterism.ops.cloud_neighbours import nearest_within, normals
 from asterism.ops.cloud_sampling import grid_subsample
-from asterism.ops.local_frame import toldi_frames
 
 SHELL = 0.6  # of the radius, at which the outer kernel points stand: 1.5 of 2.5 extents in KPConv's paper
 
@@ -29,7 +28,7 @@ class Reach:
     radius: float
     extent: float
     neighbours: int  # the nearest so many of those within the radius
-    frame: float  # radius of the frames in which neighbours are seen; 0: all stand as the cloud does
+    normal: int  # neighbours from which each point's normal is found; 0: kernels stand as the cloud does
 
 
 @dataclass(frozen=True)
@@ -86,34 +85,48 @@ def pyramid(
 
 def _tower(points: np.ndarray, cell: float, kernel: np.ndarray, reach: Reach):
     """Of one cloud, each part a list over levels."""
-    first, levels, own, down, up = points, [points], [], [], []
+    levels, own, down, up = [points], [], [], []
+    kernel = SHELL * reach.radius * kernel
+    normal = _normals(points, reach)
     for level in range(reach.levels):
         here, size = levels[-1], cell * 2**level
         tree = cKDTree(here)
-        own.append(_near(tree, here, _frames(first, here, size, reach), size, kernel, reach))
+        own.append(_near(tree, here, normal, size, kernel, reach))
         if level + 1 < reach.levels:
             coarse = grid_subsample(here, 2 * size)
-            frames = _frames(first, coarse, 2 * size, reach)
-            down.append(_near(tree, coarse, frames, size, kernel, reach))
+            normal = _normals(coarse, reach)
+            down.append(_near(tree, coarse, normal, size, kernel, reach))
             up.append(cKDTree(coarse).query(here, workers=-1)[1])
             levels.append(coarse)
     return levels, own, down, up
 
 
-def _frames(points: np.ndarray, asked: np.ndarray, cell: float, reach: Reach) -> np.ndarray | None:
-    return toldi_frames(points, asked, reach.frame * cell) if reach.frame else None
+def _normals(points: np.ndarray, reach: Reach) -> np.ndarray | None:
+    """Towards the middle of the cloud, as the surfaces of a room seen from within."""
+    if not reach.normal:
+        return None
+    found = normals(points, points, reach.normal)[0]
+    inwards = ((points.mean(0) - points) * found).sum(1, keepdims=True) >= 0
+    return np.where(inwards, found, -found)
 
 
 def _near(
-    tree: cKDTree, asked: np.ndarray, frames: np.ndarray | None, cell: float, kernel: np.ndarray, reach: Reach
+    tree: cKDTree, asked: np.ndarray, normal: np.ndarray | None, cell: float, kernel: np.ndarray, reach: Reach
 ) -> _Near:
-    """Where there is no frame, all neighbours count as if they were in the middle: so nothing turns."""
-    radius = reach.radius * cell
-    _, rows = nearest_within(tree, asked, reach.neighbours, radius)
+    _, rows = nearest_within(tree, asked, reach.neighbours, reach.radius * cell)
     step = (np.concatenate([tree.data, np.zeros((1, 3))])[rows] - asked[:, None]) / cell
-    step = step if frames is None else np.einsum("pij,pkj->pki", frames, step)
-    told = influence(step, rows < tree.n, SHELL * reach.radius * kernel, reach.extent)
+    if normal is not None:
+        step, kernel = _around(step, (step * normal[:, None]).sum(-1)), _around(kernel, kernel[:, 2])
+    told = influence(step, rows < tree.n, kernel, reach.extent)
     return rows, told.astype(np.float32), tree.n
+
+
+def _around(step: Float[np.ndarray, "*n 3"], height: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3"]:
+    """Height and distance from an axis, of which a turn around it changes nothing: a kernel point becomes the
+    circle that it describes, and the distance to it that to the circle.
+    """
+    wide = np.sqrt(np.maximum((step**2).sum(-1) - height**2, 0))
+    return np.stack([wide, np.zeros_like(wide), height], axis=-1)
 
 
 def _owners(level: Sequence[np.ndarray]) -> Int[Tensor, " _"]:
