@@ -17,14 +17,15 @@ import torch
 from jaxtyping import Float
 
 from asterism.data.worlds.room_scan import scan
+from asterism.data.worlds.rooms import Pair, pair
 from asterism.data.worlds.shape_set import KINDS, Shape, shape
 from asterism.data.worlds.solids import Mesh, sample
 from asterism.errors import BadCloud, RequestError
 from asterism.io.cloud import READERS, read_cloud
 from asterism.io.points import Cloud
-from asterism.types import Clouds
+from asterism.types import CloudPairs, Clouds
 
-_WORLDS = (*KINDS, "rooms")
+_WORLDS = (*KINDS, "rooms", "room-pairs")
 _LARGEST = 10_000_000  # shapes of a world: what a typing error would ask for
 
 
@@ -131,9 +132,39 @@ def _scan(seed: int, index: int) -> Float[np.ndarray, "N 3"]:
     return scan(seed, index)
 
 
+@dataclass(frozen=True)
+class RoomPairs:
+    """n generated rooms, each seen by a depth camera from two places: points in metres, without triangles."""
+
+    n: int = 500
+    seed: int = 0
+    title = "world:room-pairs"
+
+    def __len__(self) -> int:
+        return self.n
+
+    def name(self, index: int) -> str:
+        return f"room-pairs_{index:05d}"
+
+    def cloud(self, index: int) -> Cloud:
+        return Cloud(points=self.pair(index).a)
+
+    def pair(self, index: int) -> Pair:
+        """The two views, and the motion between them; they overlap by .3 to .8."""
+        return _pair(self.seed, index)
+
+    def fingerprint(self) -> str:
+        return f"world:room-pairs?n={self.n}&seed={self.seed}"
+
+
+@lru_cache(maxsize=512)  # 400 MB
+def _pair(seed: int, index: int) -> Pair:
+    return pair(_LARGEST * seed + index)
+
+
 def open_clouds(what: str) -> CloudSet:
     """The shapes behind a folder of meshes and clouds, one file, or `world:chairs?n=500&seed=0`
-    (also planes, tables, mugs, cars, and rooms).
+    (also planes, tables, mugs, cars, rooms, and room-pairs).
 
     Raises RequestError (or BadCloud) saying what was given and what works.
     """
@@ -165,7 +196,8 @@ def _world(text: str) -> CloudSet:
         if not value.isdigit() or not (key == "seed" or 1 <= int(value) <= _LARGEST):
             raise RequestError(f"world:{kind}: {key}={value}: wanted a whole number, for example n=500")
         options[key] = int(value)
-    return RoomWorld(**options) if kind == "rooms" else ShapeWorld(kind, **options)
+    rooms = {"rooms": RoomWorld, "room-pairs": RoomPairs}
+    return rooms[kind](**options) if kind in rooms else ShapeWorld(kind, **options)
 
 
 def unit_box(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "4 4"]:
@@ -205,9 +237,30 @@ def batch_of(cloud: Cloud, n: int, dice: np.random.Generator) -> Clouds:
     )
 
 
+def pair_of(found: Pair, n: int, dice: np.random.Generator) -> CloudPairs:
+    """One row: n points of each of the two views, in one unit, each about the middle of its own box."""
+    held = [cloud[dice.choice(len(cloud), n, replace=len(cloud) < n)] for cloud in (found.a, found.b)]
+    boxes = [unit_box(cloud) for cloud in (found.a, found.b)]
+    unit = max(box[0, 0] for box in boxes)
+    one, two = (torch.from_numpy((p - box[:3, 3]) / unit).float() for p, box in zip(held, boxes))
+    to_source = [np.diag([unit, unit, unit, 1.0]) + np.pad(box[:3, 3:], ((0, 1), (3, 0))) for box in boxes]
+    motion = np.linalg.inv(to_source[1]) @ found.b_from_a @ to_source[0]
+    every = torch.ones(1, n, dtype=torch.bool)
+    return CloudPairs(
+        points=one[None],
+        valid=every,
+        to_source=torch.from_numpy(to_source[0]).float()[None],
+        others=two[None],
+        others_valid=every,
+        other_from_this=torch.from_numpy(motion).float()[None],
+    )
+
+
 @dataclass(frozen=True)
 class CloudSamples:
-    """What a method of clouds learns from: sample (epoch, index) is one shape, sampled anew in each epoch."""
+    """What a method of clouds learns from: sample (epoch, index) is one shape, sampled anew in each epoch, or
+    two views of one where there are two.
+    """
 
     shapes: CloudSet
     rows: Sequence[int]
@@ -220,7 +273,10 @@ class CloudSamples:
     def __getitem__(self, key: tuple[int, int], /) -> Clouds:
         epoch, index = key
         row = int(self.rows[index])
+        dice = np.random.default_rng([self.seed, epoch, row])
         try:
-            return batch_of(self.shapes.cloud(row), self.n, np.random.default_rng([self.seed, epoch, row]))
+            if isinstance(self.shapes, RoomPairs):
+                return pair_of(self.shapes.pair(row), self.n, dice)
+            return batch_of(self.shapes.cloud(row), self.n, dice)
         except (BadCloud, ValueError) as error:
             raise BadCloud(f"{self.shapes.name(row)}: {error}") from error
