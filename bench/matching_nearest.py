@@ -6,6 +6,10 @@ figure is the median over rounds of a way's time, and of its ratio to the bare p
 Every way must give the pairs of plain torch (the share that agrees is written down), and descriptors that
 have nothing to do with each other are the control of the ratio test: it must drop nearly all of them.
 
+Asked was at most 1.3 of the product, 1.6 with the ratio test: missed on a machine others used at the same
+time (1.51 and 1.85 at 2048, 1.35 and 1.75 at 8192). Blocks of 32, 64 and 256 rows in place of 128 gave 1.74,
+1.56 and 1.67 at 2048 and 1.83, 1.46 and 1.30 at 8192, so the size of the blocks is not what is lacking.
+
     python bench/matching_nearest.py [--peers FOLDER]
 
 FOLDER holds faiss-cpu and opencv-python-headless; what cannot be imported is left out, and said so.
