@@ -9,6 +9,7 @@ scale      the same pairs in other units: the largest difference of a motion, de
 extent
 controls   a random motion; ICP alone from the identity after the middles were laid together
 thinned    pairs thinned to an even density, so that nothing tells from where they were taken
+worn       pairs bent by up to 2 cm and thinned, as scans are that were fused from many frames
 --calibrate fits the rule that refuses on rooms 1000 and above, which no figure uses, and prints it
 """
 
@@ -177,10 +178,30 @@ def thinned(pairs: Iterator[Scans]) -> Iterator[Scans]:
         yield grid_subsample(a, 0.04), grid_subsample(b, 0.04), truth
 
 
+def worn(pairs: Iterator[Scans]) -> Iterator[Scans]:
+    """Bent by up to 2 cm over 0.7 to 2.5 m and thinned, as scans are that were fused from many frames."""
+    for number, (a, b, truth) in enumerate(pairs):
+        dice = np.random.default_rng([number, 77])
+        yield _bent(dice, a), _bent(dice, b), truth
+
+
+def _bent(dice: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    few = grid_subsample(points, dice.uniform(0.02, 0.04))
+    off = np.zeros_like(few)
+    for _ in range(6):
+        wave = dice.standard_normal(3)
+        phase = few @ (wave / np.linalg.norm(wave)) * 2 * np.pi / dice.uniform(0.7, 2.5)
+        off += np.sin(phase + dice.uniform(0, 2 * np.pi))[:, None] * dice.standard_normal(3)
+    return few + off / np.sqrt(3) * dice.uniform(0.005, 0.02)
+
+
 def calibrate(n: int) -> dict[str, Any]:
     """The rule by maximum likelihood with a small penalty, wrong and right weighing the same."""
-    known = [rooms(1000, n, HIGH), rooms(2000, n, LOW), thinned(rooms(1000, n // 2, HIGH))]
+    half = n // 2
+    known = [rooms(1000, n, HIGH), rooms(2000, n, LOW), thinned(rooms(1000 + n, half, HIGH))]
+    known += [worn(rooms(1500, n, HIGH)), worn(rooms(2500, half, LOW))]
     unknown = [((a, b, None) for a, b in strangers(3000, n))]
+    unknown.append(worn((a, b, None) for a, b in strangers(3500, n)))
     rows, good = [], []
     for pairs in known + unknown:
         for a, b, truth in pairs:
@@ -242,6 +263,7 @@ def main() -> None:
         "rooms": measured(rooms(FIRST, n, HIGH)),
         "rooms of low overlap": measured(rooms(FIRST + 100, n, LOW)),
         "rooms, thinned": measured(thinned(rooms(FIRST, n, HIGH))),
+        "rooms, worn": measured(worn(rooms(FIRST + 300, n, HIGH))),
         "indoor": measured(indoor(n)),
         "strangers refused": round(float(np.mean([bool(f.refused) for f in apart])), 3),
         "scale": scaled(rooms(FIRST, 3, HIGH)),
