@@ -34,8 +34,8 @@ Departs from the paper:
 - the two views of a cloud without a partner are what is left on one side of a random plane, from `least` of
   its points up to all, thinned at random, with noise, turned. Scales are not drawn where a cell follows the
   spread; nor are they in "paper".
-- the contrastive loss is used throughout, as the paper describes; the authors' second code has the circle
-  loss (asterism.losses.descriptors.circle).
+- "paper" learns from the contrastive loss, as the paper describes; the other presets from the circle loss
+  (asterism.losses.descriptors.circle), as the authors' second code does.
 - stochastic descent has a momentum of .9 (authors: .98), and the rate falls along a cosine.
 - the pyramid of grids is computed on the CPU, whatever the device.
 """
@@ -128,6 +128,9 @@ class D3Feat(Trainable[Clouds, Raw, Keypoints3D]):
     presets: ClassVar = {
         "paper": D3FeatConfig(),
         "small": _SMALL,
+        "rooms": replace(  # scans in metres, on a CPU
+            _SMALL, n_keypoints=250, n_points=8192, voxel=0.05, levels=4, safe=2.0, non_max=4.0
+        ),
         "tiny": replace(
             _SMALL,
             n_keypoints=6,
@@ -150,6 +153,7 @@ class D3Feat(Trainable[Clouds, Raw, Keypoints3D]):
     recipe = Recipe(steps=300_000, batch_size=1, optimiser="sgd", lr=0.05, clip=100.0, schedule="cosine")
     recipes: ClassVar = {
         "small": Recipe(steps=1500, batch_size=2, lr=3e-3, clip=10.0, schedule="cosine"),
+        "rooms": Recipe(steps=1000, batch_size=1, lr=3e-3, clip=10.0, schedule="cosine"),
         "tiny": Recipe(steps=50, batch_size=4),
     }
 
