@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from asterism.geometry import nrsfm, rigid, so3
+from asterism.geometry.nrsfm_flat import complete_flat, learn_flat
 from asterism.geometry.nrsfm_views import completed
 
 F64 = torch.float64
@@ -99,3 +100,17 @@ def test_a_swap_that_pairs_nothing_is_refused():
     for swap in ((1, 2, 0, 3, 4, 5, 6, 7), (1, 0), (0,) * 8):
         with pytest.raises(ValueError, match="swap="):
             nrsfm.learn(world(10)[1], 1, ridge=1e-3, scale_sd=0.0, swap=swap)
+
+
+def test_flat_shapes_are_found_exactly_and_solid_ones_are_not():
+    _, xy = world(60, 0)
+    g = torch.Generator().manual_seed(3)
+    angle = 6.3 * torch.rand(60, generator=g, dtype=F64)
+    turn = so3.exp(angle[:, None] * torch.tensor([0.0, 0, 1], dtype=F64))[:, :2, :2]
+    plane = (xy[0] * (0.8 + 0.4 * torch.rand(60, 1, 1, generator=g, dtype=F64))) @ turn.mT + 3
+    valid = torch.rand(60, 8, generator=g) > 0.2
+    for seen, most, least in ((plane, 1e-3, 0.0), (xy, 9.0, 0.2)):
+        kind = learn_flat(seen, 0, ridge=1e-6, scale_sd=0.5, valid=valid)
+        off = (complete_flat(kind, seen, valid) - seen).norm(dim=-1)[~valid]
+        assert least <= off.mean() < most
+        assert (kind.mean[:, 2] == 0).all()

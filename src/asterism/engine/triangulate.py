@@ -106,7 +106,7 @@ def observed(tables: Sequence[KeypointTable], cameras: CameraTable, least_score:
         if set(table.names) != set(names):
             odd = sorted(set(table.names) ^ set(names))
             raise RequestError(f"{table.source} and {tables[0].source} differ in the points {', '.join(odd)}")
-    frames = _frames(tables)
+    frames = frames_of(tables)
     keys = sorted(
         {(int(f[i]), int(who)) for f, t in zip(frames, tables) for i, who in zip(t.image, t.individual)}
     )
@@ -128,7 +128,7 @@ def observed(tables: Sequence[KeypointTable], cameras: CameraTable, least_score:
     )
 
 
-def _frames(tables: Sequence[KeypointTable]) -> list[NDArray[np.int64]]:
+def frames_of(tables: Sequence[KeypointTable]) -> list[NDArray[np.int64]]:
     """The moment of every picture of every table."""
     found = []
     for table in tables:

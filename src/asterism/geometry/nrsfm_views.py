@@ -113,19 +113,19 @@ def turned(
     """Rotation and scale of least squared distance: what is not seen is filled in, again and again."""
     xy, firm = centred(views.xy, views.valid), kind.noise / max(kind.scale_sd, 1e-9) ** 2
     there = centred(xyz, views.valid)
-    # a scale of mean one: the prior counts as so much squared length of the picture
-    scale = _scaled(xy, there @ rotation[:, :2].mT, firm)
+    scale = scaled(xy, there @ rotation[:, :2].mT, firm)
     for _ in range(steps):
         flat = xyz @ rotation.mT
         shift = (xyz - there) @ rotation[:, :2].mT  # of the seen points' mean
         seen = torch.where(views.valid[..., None], xy / scale[:, None, None] + shift, flat[..., :2])
         whole = torch.cat([seen, flat[..., 2:]], dim=-1)
         rotation = nearest((whole - whole.mean(1, keepdim=True)).mT @ (xyz - xyz.mean(1, keepdim=True)))
-        scale = _scaled(xy, there @ rotation[:, :2].mT, firm)
+        scale = scaled(xy, there @ rotation[:, :2].mT, firm)
     return rotation, scale
 
 
-def _scaled(xy: Tensor, placed: Tensor, firm: float) -> Tensor:
+def scaled(xy: Float[Tensor, "N K 2"], placed: Float[Tensor, "N K 2"], firm: float) -> Float[Tensor, " N"]:
+    """The scale of least squared distance; its prior of mean one counts as so much squared length."""
     along, square = (placed * xy).sum((1, 2)), placed.square().sum((1, 2)).clamp_min(1e-300)
     return ((along + firm) / (square + firm)).clamp_min(1e-6)
 
@@ -178,6 +178,13 @@ def completed(rows: Float[Tensor, "N 2 3"]) -> tuple[Float[Tensor, "N 3 3"], Flo
     third = third / third.square().sum(-1, keepdim=True).clamp_min(1e-300) ** 0.25
     rotation = nearest(torch.cat([rows, third], dim=1))
     return rotation, ((rows * rotation[:, :2]).sum((1, 2)) / 2).clamp_min(1e-6)
+
+
+def alone(views: Views, kind: Kind, rotation: Float[Tensor, "N 3 3"], scale: Float[Tensor, " N"]) -> Samples:
+    """One guess for each view."""
+    likely, c, cov = given(views, kind, rotation[:, None], scale[:, None])
+    one = torch.ones_like(likely)
+    return Samples(rotation=rotation[:, None], scale=scale[:, None], weight=one, likely=likely, c=c, cov=cov)
 
 
 def sampled(

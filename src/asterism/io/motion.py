@@ -18,7 +18,7 @@ from asterism.errors import BadAnnotation, RequestError
 from asterism.io.atomic import atomic_write, write_text
 from asterism.io.csvfile import read_rows
 
-UNITS = ("m", "cm", "mm", "unknown")
+UNITS = ("m", "cm", "mm", "px", "unknown")
 MOTION_SUFFIXES = (".csv", ".trc", ".npz")
 _UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _PARTS = ("x", "y", "z", "error", "views", "xx", "xy", "xz", "yy", "yz", "zz")
