@@ -220,14 +220,19 @@ def _spread(views: Views, kind: Kind, rotation: Tensor, scale: Tensor) -> tuple[
     """Of turn and growth "N M 4 4", a root of the covariance of a Gaussian with the curvature
     that the likelihood has there, made wider; and the logarithm of its volume.
     """
-    eye = _NEAR * torch.eye(4, dtype=rotation.dtype, device=rotation.device)
-    signs = [(a, b) for a in (1, -1) for b in (1, -1)]
-    steps = [a * eye[i] + b * eye[j] for i in range(4) for j in range(4) for a, b in signs]
-    tried = torch.stack(steps)[:, None].expand(-1, rotation.shape[1], -1)  # 64 M 4
+    h = _NEAR * torch.eye(4, dtype=rotation.dtype, device=rotation.device)
+    pairs = [(i, j) for i in range(4) for j in range(i)]
+    twice = [a * h[i] + a * h[i] for i in range(4) for a in (1, -1)]
+    mixed = [a * h[i] + b * h[j] for i, j in pairs for a in (1, -1) for b in (1, -1)]
+    tried = torch.stack([0 * h[0], *twice, *mixed])[:, None].expand(-1, rotation.shape[1], -1)  # 33 M 4
     moved = _stepped(rotation[:, None], scale[:, None], tried.expand(len(views), -1, -1, -1))
-    likely = given(views, kind, *(x.flatten(1, 2) for x in moved))[0]
-    likely = likely.unflatten(1, (4, 4, 4, -1)) * likely.new_tensor([1, -1, -1, 1])[:, None]
-    curve = likely.sum(3).movedim(-1, 1) / (4 * _NEAR**2)  # second derivatives, N M 4 4
+    likely = given(views, kind, *(x.flatten(1, 2) for x in moved))[0].unflatten(1, (len(tried), -1))
+    both = likely[:, 1:9].unflatten(1, (4, 2)).sum(2) - 2 * likely[:, :1]
+    cross = (likely[:, 9:].unflatten(1, (-1, 4)) * likely.new_tensor([1, -1, -1, 1])[:, None]).sum(2)
+    curve = torch.diag_embed(both.movedim(1, -1))  # second derivatives, N M 4 4
+    for p, (i, j) in enumerate(pairs):
+        curve[..., i, j] = curve[..., j, i] = cross[:, p]
+    curve = curve / (4 * _NEAR**2)
     free = 4 if kind.scale_sd > 0 else 3  # a scale that is known is not searched
     values, axes = torch.linalg.eigh(-curve[..., :free, :free])
     width = _WIDER / values.clamp(1 / _WIDEST**2, 1 / _NARROWEST**2).sqrt()
