@@ -24,9 +24,11 @@ from asterism.io.table import KeypointTable
 _ROWS = 12  # at least, to learn from
 _LEARN, _JUDGE = 240, 120  # rows, at most, while settings are chosen
 _HIDDEN, _STAY = 0.2, 4  # of the points of a row that is judged; so many stay: an affine view needs four
-_BETTER = 0.97  # a richer model must come so much nearer to hidden points; depth must, too
+_BETTER = 0.97  # a richer model must come so much nearer to hidden points
+_DEEPER = 0.9  # and a model with depth so much nearer than a flat one
 _SCALES, _RIDGES = (0.0, 0.1, 0.4), (0.001, 0.003, 0.01)
-_DIRECTIONS = (0, 1, 2, 4, 8, 12)
+_DIRECTIONS = (0, 1, 2, 4, 8, 12, 16)
+_EACH = 6  # rows for every direction, at least
 _FEW_VIEWS = 0.2  # a point must be seen in so many of the rows
 _NARROW = 10.0  # degrees: views that differ by less show one side
 _VAGUE = 0.5  # of a depth's variance left unknown
@@ -179,7 +181,7 @@ def choose(seen: _Seen) -> Choice:
         return tried[setting]
 
     best = Setting(directions=2, symmetric=bool(seen.partner), scale_sd=0.0, ridge=_RIDGES[1])
-    most = min(len(learn) // 8, 2 * seen.xy.shape[1] - 6)
+    most = min(len(learn) // _EACH, 2 * seen.xy.shape[1] - 6)
     ladder = [s for s in _DIRECTIONS if s <= max(most, 0)]
     best = replace(best, directions=min(2, ladder[-1]))
     ways = [[replace(best, scale_sd=sd) for sd in _SCALES]]
@@ -288,7 +290,7 @@ def _wide(axis: Float[Tensor, "N 3"]) -> float:
 def _refusal(shapes: Shapes) -> str:
     choice = shapes.choice
     best = choice.hidden[choice.setting]
-    if not best < _BETTER * choice.flat:
+    if not best < _DEEPER * choice.flat:
         return (
             f"a flat shape that bends tells hidden keypoints as well ({choice.flat:.1f} px, in space "
             f"{best:.1f} px): nothing is known of depth. Wanted views from more sides"
