@@ -32,6 +32,7 @@ _EACH = 6  # rows for every direction, at least
 _FEW_VIEWS = 0.2  # a point must be seen in so many of the rows
 _NARROW = 10.0  # degrees: views that differ by less show one side
 _VAGUE = 0.5  # of a depth's variance left unknown
+_HOLDS = -2 * math.log(0.05)  # chi square of two degrees of freedom that 95 % stay below
 _MEDIAN = math.sqrt(2 * math.log(2))  # median distance of Gaussian noise in the plane, in sigmas
 
 
@@ -231,11 +232,11 @@ def _flat_off(learn: _Seen, judge: _Seen, hidden: Tensor, setting: Setting, dire
 
 
 def _widen(kind: Kind, told: nrsfm.Lifted, judge: _Seen, hidden: Tensor) -> float:
-    """By how much squared distances of hidden points exceed what covariances say, in the median."""
+    """By how much covariances are to be multiplied so that 95 % ellipses hold 95 % of the hidden points."""
     off = (told.xyz[..., :2] + told.shift[:, None] - judge.xy / judge.unit)[hidden]
     cov = (told.cov[..., :2, :2] + kind.noise * torch.eye(2).to(told.cov))[hidden]
     square = (off[:, None] @ torch.linalg.solve(cov, off[..., None]))[:, 0, 0]
-    return float(square.median()) / _MEDIAN**2 if len(square) else 1.0
+    return float(square.quantile(0.95)) / _HOLDS if len(square) else 1.0
 
 
 def _in_pixels(
