@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.geometry import affine
+from asterism.geometry.linear import solve2
 from asterism.geometry.precision import full_precision
 from asterism.types import Struct
 
@@ -51,7 +52,7 @@ def from_points(
     if a.shape[1] < 4:
         raise ValueError(f"a homography needs at least 4 points, got {a.shape[1]}")
     w = torch.ones_like(a[..., 0]) if weight is None else weight
-    na, nb = _normaliser(a, w), _normaliser(b, w)
+    na, nb = normaliser(a, w), normaliser(b, w)
     (x, y), (u, v) = affine.apply(na, a).unbind(-1), affine.apply(nb, b).unbind(-1)
     o, z = torch.ones_like(x), torch.zeros_like(x)
     rows = [torch.stack([x, y, o, z, z, z, -u * x, -u * y], dim=-1)]
@@ -69,14 +70,30 @@ def from_points(
     return compose(from_affine(affine.inverse(nb)), compose(normal, from_affine(na)))
 
 
+def sampson(
+    b_from_a: Float[Tensor, "B 3 3"], a: Float[Tensor, "B K 2"], b: Float[Tensor, "B K 2"]
+) -> Float[Tensor, "B K"]:
+    """Squared distance, in the space of (a, b), to the nearest pair that the map explains, to first order.
+
+    Where a and b are both seen with noise of variance s^2 it has the mean 2 s^2 (Hartley and Zisserman,
+    Multiple View Geometry, section 4.2.6). Exact for an affine map.
+    """
+    upper, w = _numerators(b_from_a, a)
+    error = upper - b * w  # B K 2, zero where b is the image of a
+    by_a = b_from_a[:, None, :2, :2] - b[..., None] * b_from_a[:, None, 2:, :2]  # B K 2 2
+    one = torch.eye(2, dtype=a.dtype, device=a.device)
+    both = (by_a[..., :, None, :] * by_a[..., None, :, :]).sum(-1) + w[..., None].square() * one
+    return (error * solve2(both, error)).sum(-1)
+
+
 def _numerators(b_from_a: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
     m = b_from_a[:, None]  # B 1 3 3
     q = m[..., 0] * xy[..., :1] + m[..., 1] * xy[..., 1:] + m[..., 2]
     return q[..., :2], q[..., 2:]
 
 
-def _normaliser(xy: Tensor, w: Tensor) -> Tensor:
-    """The similarity "B 2 3" to weighted zero mean and mean square length 2."""
+def normaliser(xy: Float[Tensor, "B K 2"], w: Float[Tensor, "B K"]) -> Float[Tensor, "B 2 3"]:
+    """The similarity to weighted zero mean and mean square length 2."""
     share = (w / w.sum(1, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny))[..., None]
     mean = (share * xy).sum(1)
     square = (share * (xy - mean[:, None]).square()).sum((1, 2))
