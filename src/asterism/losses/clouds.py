@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def squared_distances(a: Float[Tensor, "B N 3"], b: Float[Tensor, "B M 3"]) -> Float[Tensor, "B N M"]:
@@ -79,6 +79,39 @@ def _nearest(a: Tensor, b: Tensor, b_valid: Tensor | None) -> tuple[Tensor, Tens
         gap = squared_distances(a, b)
         row = (gap if b_valid is None else gap.masked_fill(~b_valid[:, None], torch.inf)).argmin(2)
     return torch.linalg.vector_norm(a - b.gather(1, row[..., None].expand(-1, -1, 3)), dim=-1), row
+
+
+def inclusivity(
+    keypoints: Float[Tensor, "B K 3"],
+    points: Float[Tensor, "B N 3"],
+    valid: Bool[Tensor, "B N"] | None = None,
+) -> Float[Tensor, " B"]:
+    """Mean squared distance from each keypoint to the nearest point of its cloud: keypoints stay on the
+    shape.
+
+    Rows of the cloud that are not valid (every row is, without the flags) are not met.
+    """
+    gap = squared_distances(keypoints, points)
+    if valid is not None:
+        gap = gap.masked_fill(~valid[:, None], float("inf"))
+    return gap.amin(2).mean(1)
+
+
+def coverage(
+    keypoints: Float[Tensor, "B K 3"],
+    points: Float[Tensor, "B N 3"],
+    valid: Bool[Tensor, "B N"] | None = None,
+) -> Float[Tensor, " B"]:
+    """How much the keypoints' box and the cloud's differ in their sides: the smooth absolute difference (half
+    its square below 1, less a half above), the mean over x, y and z.
+
+    Rows of the cloud that are not valid (every row is, without the flags) are outside no box.
+    """
+    every = torch.ones_like(points[..., 0], dtype=torch.bool) if valid is None else valid
+    low = points.masked_fill(~every[..., None], float("inf")).amin(1)
+    high = points.masked_fill(~every[..., None], float("-inf")).amax(1)
+    sides = keypoints.amax(1) - keypoints.amin(1)
+    return nn.functional.smooth_l1_loss(sides, high - low, reduction="none").mean(1)
 
 
 def _mean(nearest: Tensor, valid: Tensor | None) -> Tensor:
