@@ -192,6 +192,23 @@ class Keypoints3D(Struct):
     descriptor: Float[Tensor, "B K D"] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Features(Struct):
+    """N local features per image in SOURCE pixels, the best first; rows that are real have `valid` True.
+
+    `score` is in [0, 1]; `scale` is the standard deviation of the Gaussian in which a feature is seen, in
+    source pixels, `angle` where it points to, in radians from x to y. `descriptor` has length 1 and is near to
+    that of the same place in another image. All are zero where a row is not valid.
+    """
+
+    xy: Float[Tensor, "B N 2"]
+    score: Float[Tensor, "B N"]
+    valid: Bool[Tensor, "B N"]
+    scale: Float[Tensor, "B N"]
+    angle: Float[Tensor, "B N"]
+    descriptor: Float[Tensor, "B N D"]
+
+
 # ------------------------------------------------------------------------------------------- facts about data
 
 

@@ -1,0 +1,1 @@
+"""Local features of pictures: places, and descriptors by which they are matched."""
