@@ -133,6 +133,26 @@ def test_the_rotation_learns_from_where_the_points_are():
         assert all(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
 
 
+def test_while_learning_some_of_the_points_are_seen_turned_about_the_vertical():
+    batch = planes(b=6)
+    batch = replace(batch, valid=torch.arange(64).expand(6, 64) >= 40)  # 24 of them
+    points = batch.points.masked_fill(~batch.valid[..., None], torch.nan)
+    method = made(replace(TINY, n_seen=20, turned=90.0))
+    torch.manual_seed(0)
+    seen = method._turned(replace(batch, points=points))
+    assert seen.points.shape == (6, 20, 3) and seen.valid.all() and seen.points.isfinite().all()
+    angles = []
+    for now, before in zip(seen.points, batch.points[:, 40:]):
+        row = (now[:, None, 1] - before[:, 1]).abs().argmin(1)  # heights stay
+        assert row.unique().numel() == 20
+        step = torch.view_as_complex(now[:, [2, 0]]) / torch.view_as_complex(before[row][:, [2, 0]])
+        torch.testing.assert_close(step, step[:1].expand(20), atol=1e-3, rtol=0)
+        angles.append(float(step[0].angle()))
+    assert max(map(abs, angles)) <= np.pi / 2 and max(angles) - min(angles) > 1
+    every = replace(method.config, n_seen=64)
+    assert made(every)._turned(replace(batch, points=points)).valid.sum(1).tolist() == [24] * 6
+
+
 def test_points_on_each_other_throughout_the_category_are_told_once():
     method = made()
     with torch.no_grad():
