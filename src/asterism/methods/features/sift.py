@@ -10,8 +10,8 @@ https://doi.org/10.1023/B:VISI.0000029664.99615.94
     section 3, scale space, extrema over 26 neighbours      -> _octaves, _extrema
     equations 2 and 3, the parabola's top                   -> _refined
     section 4.1, the ratio of curvatures                    -> _refined
-    section 5, orientations                                 -> _angles
-    section 6, 4 x 4 histograms of 8 directions             -> _described
+    section 5, orientations                                 -> ops.gradient_histograms.with_angles
+    section 6, 4 x 4 histograms of 8 directions             -> ops.gradient_histograms.described
 
 Departs from the paper:
 - descriptors end with the square root of their shares (Arandjelovic, Zisserman, "Three things everyone should
@@ -36,16 +36,12 @@ from asterism.geometry import affine
 from asterism.geometry.coords import xy_from_xyn, xyn_from_xy
 from asterism.methods.base import Method
 from asterism.ops.corners import blur
-from asterism.ops.sampling import sample
+from asterism.ops.gradient_histograms import described, gradients, with_angles
 from asterism.types import Features, Images
 
 _LEAST = 16  # pixels: the smaller side of the last octave, at least
 _BORDER = 5  # pixels of an octave in which nothing is found
 _STEPS, _FAR = 4, 0.6  # of a point towards the top of its parabola; how far that may be in the end
-_CELLS, _DIRECTIONS = 4, 8  # of a descriptor, to a side; of a histogram
-_PER_CELL = 4  # samples to a side
-_BINS = 36  # of the histogram of orientations
-_MOST = 512  # features that are described at a time
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -111,9 +107,12 @@ class Sift(Method[Images, list[Octave], Features]):
         kept[best] = True
         rows, told = [], []
         for o, (octave, here, on) in enumerate(zip(octaves, points, kept.split([len(p) for p in points]))):
-            slopes = _gradients(octave)
-            turned = _angles(slopes, here[on], c)
-            told.append(_described(slopes, turned, c))
+            slopes, spots = gradients(octave), here[on]
+            level = (c.levels * (spots[:, 2] / c.sigma).log2()).round().long().clamp(0, len(octave) - 1)
+            turned = F.pad(spots, (0, 1))
+            if not c.upright:
+                turned, level = with_angles(slopes, spots, level, c.peak)
+            told.append(described(slopes, turned, level, c.cell, c.clip))
             x, y, sigma, contrast, angle = turned.unbind(1)
             pixel = 2.0**o / 2  # of the doubled picture's octave, in pixels of the picture
             rows.append(torch.stack([x * 2**o, y * 2**o, contrast.clamp(max=1), sigma * pixel, angle], dim=1))
@@ -217,80 +216,3 @@ def _parabola(found: Float[Tensor, "L H W"], at: Tensor) -> tuple[Tensor, Tensor
             mixed = mixed - here(step[i], -step[j]) - here(-step[i], step[j])
             curve[:, i, j] = curve[:, j, i] = mixed / 4
     return value, slope, curve
-
-
-def _gradients(octave: Float[Tensor, "L H W"]) -> Float[Tensor, "L 2 H W"]:
-    held = F.pad(octave[:, None], (1, 1, 1, 1), mode="replicate")
-    dx, dy = held[..., 1:-1, 2:] - held[..., 1:-1, :-2], held[..., 2:, 1:-1] - held[..., :-2, 1:-1]
-    return torch.cat([dx, dy], dim=1) / 2
-
-
-def _seen(
-    slopes: Float[Tensor, "L 2 H W"],
-    points: Float[Tensor, "M _"],
-    offset: Float[Tensor, "M S 2"],
-    c: SiftConfig,
-) -> Float[Tensor, "M S 2"]:
-    """Gradients at offsets (pixels) from points, in the Gaussian nearest to each one's sigma."""
-    level = (c.levels * (points[:, 2] / c.sigma).log2()).round().long().clamp(0, len(slopes) - 1)
-    out = torch.zeros_like(offset)
-    for one in level.unique().tolist():
-        rows = level == one
-        xy = (points[rows, None, :2] + offset[rows]).flatten(0, 1)
-        out[rows] = sample(slopes[one : one + 1], xy[None])[0].view(-1, *offset.shape[1:])
-    return out
-
-
-def _square(side: int, reach: float, like: Tensor) -> Float[Tensor, "S 2"]:
-    """side x side places, evenly over -reach to reach, x first."""
-    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side * 2 - 1
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return reach * torch.stack([x, y], dim=-1).flatten(0, 1)
-
-
-def _angles(slopes: Tensor, points: Float[Tensor, "M 4"], c: SiftConfig) -> Float[Tensor, "M2 5"]:
-    """Points with where they point to; some twice, with their second direction."""
-    if c.upright or not len(points):
-        return F.pad(points, (0, 1))
-    grid = _square(18, 4.5, points)  # three times 1.5 sigma
-    weight = (-grid.square().sum(-1) / (2 * 1.5**2)).exp()
-    slope = _seen(slopes, points, grid * points[:, 2, None, None], c)
-    turn = torch.atan2(slope[..., 1], slope[..., 0]) / (2 * math.pi) * _BINS
-    low = turn.floor()
-    share = turn - low
-    heavy = weight * slope.norm(dim=-1)
-    bins = points.new_zeros(len(points), _BINS)
-    bins.scatter_add_(1, low.long() % _BINS, heavy * (1 - share))
-    bins.scatter_add_(1, (low.long() + 1) % _BINS, heavy * share)
-    for _ in range(2):  # binomial, 1 4 6 4 1 in all
-        bins = (bins.roll(1, 1) + 2 * bins + bins.roll(-1, 1)) / 4
-    before, after = bins.roll(1, 1), bins.roll(-1, 1)
-    peak = (bins > before) & (bins >= after) & (bins >= c.peak * bins.amax(1, keepdim=True))
-    top = (before - after) / (2 * (before + after - 2 * bins)).clamp(max=-1e-12)
-    angle = (torch.arange(_BINS, device=bins.device) + top) * 2 * math.pi / _BINS
-    best = bins.masked_fill(~peak, 0.0).topk(2, dim=1)
-    row, rank = (best.values > 0).nonzero().unbind(1)
-    return torch.cat([points[row], angle[row, best.indices[row, rank]][:, None]], dim=1)
-
-
-def _described(slopes: Tensor, points: Float[Tensor, "M 5"], c: SiftConfig) -> Float[Tensor, "M 128"]:
-    side = (_CELLS + 1) * _PER_CELL
-    grid = _square(side, (_CELLS + 1) / 2, points)  # in cells
-    weight = (-grid.square().sum(-1) / (2 * (_CELLS / 2) ** 2)).exp()
-    centre = torch.arange(_CELLS, device=points.device, dtype=points.dtype) - (_CELLS - 1) / 2
-    near_x, near_y = ((1 - (grid[:, i, None] - centre).abs()).clamp(min=0) for i in (0, 1))
-    near = (near_y[:, :, None] * near_x[:, None]).flatten(1) * weight[:, None]  # S 16
-    direction = torch.arange(_DIRECTIONS, device=points.device)
-    out = [points.new_zeros(0, _CELLS**2 * _DIRECTIONS)]
-    for part in points.split(_MOST):
-        angle, width = part[:, 4], c.cell * part[:, 2]
-        cos, sin = angle.cos(), angle.sin()
-        turn = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)  # M 2 2
-        slope = _seen(slopes, part, grid @ (width[:, None, None] * turn).mT, c)
-        towards = torch.atan2(slope[..., 1], slope[..., 0]) - angle[:, None]
-        place = towards / (2 * math.pi) * _DIRECTIONS  # in bins
-        gap = (place[..., None] - direction + _DIRECTIONS / 2) % _DIRECTIONS - _DIRECTIONS / 2
-        share = (1 - gap.abs()).clamp(min=0) * slope.norm(dim=-1, keepdim=True)  # M S 8
-        held = F.normalize((near.T @ share).flatten(1), dim=1).clamp(max=c.clip)
-        out.append(F.normalize(held, p=1, dim=1).sqrt())
-    return torch.cat(out)
