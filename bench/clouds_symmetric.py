@@ -11,9 +11,12 @@ and none twice (Hungarian); measured on the other half. PCK@0.1 is of the longes
 index's mean offset was taken away, `plain`: without that. `same_part`: the truth nearest to an index's
 keypoint is the truth it was given. `upright`: shapes as the world makes them; `yaw`: each turned about the
 vertical by any angle; `any turn`: by any rotation. Points are turned back before they are compared.
-reflection      mean distance between a point, mirrored in the true plane x = 0, and its partner, as a share of
-                the longest side. `best pairs`: the partner is whichever index is nearest on average
-                (Hungarian), which controls without pairs need.
+reflection      mean distance between a point, mirrored in the true plane x = 0, and its partner, a share of
+                the longest side. `best pairs`: the partner is whichever index is nearest on average (Hungarian),
+                which controls without pairs need.
+nearest proposed   of the points that the node branch proposes, the nearest to each point of the model.
+mean shape      the model as it is bent on average over the first half, turned by each shape's own heading and
+                as large as its spread: what the heading alone is worth.
 mean position   the mean of the true points of the first half: what a category's average knows (upright shapes
                 alone; turned by yaw it is what somebody has who does not look).
 apart           indices that `settle` leaves.
@@ -38,6 +41,7 @@ from asterism.methods.clouds.symmetric_keypoints import SymmetricKeypoints, abou
 from asterism.metrics.clouds import semantics
 from asterism.nets.pointnet import PointNet
 from asterism.ops.cloud_sampling import farthest_points
+from asterism.ops.cloud_spread import spread
 from asterism.types import Clouds
 
 SEED, SHAPES, STEPS = 1000, 60, 1000
@@ -90,15 +94,25 @@ def proposed_nearest(method, clouds):
     return raw.proposed.gather(1, row).double().numpy()
 
 
+def mean_shape(method, clouds):
+    """The model, bent everywhere as it is on average."""
+    with torch.no_grad():
+        raw = method.eval()(clouds)
+    turn, middle = about_y(raw.heading), clouds.points.mean(1, keepdim=True)
+    size = spread(clouds.points, clouds.valid)[:, None, None]
+    held = ((raw.modelled - middle) / size) @ turn
+    return (held[: SHAPES // 2].mean(0) @ turn.mT * size + middle).double().numpy()
+
+
 def controls(clouds, truth, k):
     """Points that learned nothing."""
-    dice, every = np.random.default_rng(11), {"farthest": [], "random": []}
+    dice, random, farthest = np.random.default_rng(11), [], []
     for points in clouds.points.double().numpy():
-        every["random"].append(points[dice.choice(len(points), k, replace=False)])
+        random.append(points[dice.choice(len(points), k, replace=False)])
         highest = int(points[:, 1].argmax())  # a beginning that no turn about the vertical changes
-        every["farthest"].append(points[farthest_points(points, k, highest)])
-    every["mean position"] = np.repeat(truth[: SHAPES // 2].mean(0)[None], SHAPES, axis=0)
-    return {name: np.stack(found) for name, found in every.items()}
+        farthest.append(points[farthest_points(points, k, highest)])
+    mean = np.repeat(truth[: SHAPES // 2].mean(0)[None], SHAPES, axis=0)
+    return {"farthest": np.stack(farthest), "random": np.stack(random), "mean position": mean}
 
 
 def measured(methods, kind):
@@ -111,9 +125,10 @@ def measured(methods, kind):
         clouds, truth, turn = unseen(kind, way, first.config.n_points)
         for name, method in methods.items():
             rows.setdefault(name, {})[way] = told(modelled(method, clouds), truth, turn, pairs=True)
-        name = f"{next(iter(methods))}, nearest proposed point"
-        rows.setdefault(name, {})[way] = told(proposed_nearest(first, clouds), truth, turn)
-        for name, found in controls(clouds, truth, first.config.n_keypoints).items():
+        others = controls(clouds, truth, first.config.n_keypoints)
+        others["nearest proposed, first seed"] = proposed_nearest(first, clouds)
+        others["mean shape, first seed"] = mean_shape(first, clouds)
+        for name, found in others.items():
             rows.setdefault(name, {})[way] = told(found, truth, turn)
     return rows
 
@@ -206,6 +221,12 @@ def ablations(names, kind="chairs"):
         record.write("clouds_symmetric_ablations", {kind: rows}, seeds=[0, SEED], quiet=True)
 
 
+def trained(run):
+    method = load_weights(run / "best")[0]
+    assert isinstance(method, SymmetricKeypoints), f"{run} is a run of {method.name}"
+    return method
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", type=Path)
@@ -217,7 +238,7 @@ def main() -> None:
     figures = {}
     for kind in ("chairs", "planes"):
         runs = sorted(args.runs.glob(f"{kind}[0-9]"))
-        methods = {f"trained, seed {run.name[-1]}": load_weights(run / "best")[0] for run in runs}
+        methods = {f"trained, seed {run.name[-1]}": trained(run) for run in runs}
         figures[kind] = measured(methods, kind)
         figures[kind]["apart"] = {name: int(m.kept.sum()) for name, m in methods.items()}
     record.write("clouds_symmetric", figures, seeds=[0, 1, SEED])

@@ -135,7 +135,7 @@ class SymmetricKeypoints(Trainable[Clouds, Raw, Keypoints3D]):
     learns_from = Clouds
     recipe = Recipe(steps=35_000, batch_size=32, schedule="steps", milestones=(0.475, 0.95))
     recipes: ClassVar = {
-        "small": Recipe(steps=3000, batch_size=16, schedule="cosine"),
+        "small": Recipe(steps=3000, batch_size=16, lr=3e-3, schedule="cosine"),
         "tiny": Recipe(steps=50, batch_size=4),
     }
 
