@@ -9,6 +9,7 @@ import torch
 from asterism.data.cloud_sets import CloudSamples, batch_of, open_clouds
 from asterism.engine.cloud_lesson import train_on_clouds
 from asterism.engine.clouds import look, watcher
+from asterism.errors import RequestError
 from asterism.io.points import Cloud
 from asterism.methods.clouds.symmetric_keypoints import (
     SymmetricKeypoints,
@@ -180,11 +181,12 @@ def test_a_point_alone_has_a_model_too():
     assert found.xyz.isfinite().all()
 
 
-def test_impossible_configs_are_refused():
-    with pytest.raises(ValueError, match="n_keypoints 7: wanted an even number"):
-        SymmetricKeypoints(replace(TINY, n_keypoints=7))
-    with pytest.raises(ValueError, match="sets 3: wanted 1"):
+def test_impossible_configs_are_refused(tmp_path):
+    with pytest.raises(RequestError, match="sets 3: wanted 1"):
         SymmetricKeypoints(replace(TINY, sets=3))
+    with pytest.raises(RequestError, match="7 points: wanted an even number, such as -k 14"):
+        train_on_clouds("world:planes?n=5", "symmetric-keypoints", tmp_path / "run", preset="tiny", points=7)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_papers_basis_has_its_size_and_range():

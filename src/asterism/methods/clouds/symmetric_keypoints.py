@@ -49,6 +49,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from asterism.errors import RequestError
 from asterism.losses.clouds import chamfer, coverage, inclusivity, squared_distances
 from asterism.methods.base import Trainable
 from asterism.nets.pointnet import PointNet
@@ -149,7 +150,7 @@ class SymmetricKeypoints(Trainable[Clouds, Raw, Keypoints3D]):
                 f"n_keypoints {c.n_keypoints}: wanted an even number, half of them mirror images"
             )
         if c.sets not in (1, 2):
-            raise ValueError(f"sets {c.sets}: wanted 1 (symmetric shapes) or 2 (symmetric ways to bend)")
+            raise RequestError(f"sets {c.sets}: wanted 1 (symmetric shapes) or 2 (symmetric ways to bend)")
         self.near = _layers((3, *c.near))
         self.around = _layers((3 + c.near[-1], *c.around))
         self.last = nn.Sequential(_layers((c.around[-1] + c.near[-1], *c.head)), nn.Linear(c.head[-1], 3))
