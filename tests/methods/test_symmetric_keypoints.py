@@ -184,7 +184,7 @@ def test_a_point_alone_has_a_model_too():
 def test_impossible_configs_are_refused(tmp_path):
     with pytest.raises(RequestError, match="sets 3: wanted 1"):
         SymmetricKeypoints(replace(TINY, sets=3))
-    with pytest.raises(RequestError, match="7 points: wanted an even number, such as -k 14"):
+    with pytest.raises(RequestError, match="7 points: wanted an even number such as -k 14"):
         train_on_clouds("world:planes?n=5", "symmetric-keypoints", tmp_path / "run", preset="tiny", points=7)
     assert not (tmp_path / "run").exists()
 

@@ -146,8 +146,8 @@ class SymmetricKeypoints(Trainable[Clouds, Raw, Keypoints3D]):
         super().__init__(config)
         c = config
         if c.n_keypoints < 2 or c.n_keypoints % 2:
-            raise ValueError(
-                f"n_keypoints {c.n_keypoints}: wanted an even number, half of them mirror images"
+            raise RequestError(
+                f"{c.n_keypoints} points: wanted an even number such as -k 14, half are mirrored"
             )
         if c.sets not in (1, 2):
             raise RequestError(f"sets {c.sets}: wanted 1 (symmetric shapes) or 2 (symmetric ways to bend)")
@@ -190,12 +190,10 @@ class SymmetricKeypoints(Trainable[Clouds, Raw, Keypoints3D]):
         centre = torch.where(count > 0, total / count.clamp_min(1), nodes)  # the same point came twice
         local = points - torch.cat([centre, centre[:, :1]], dim=1).gather(1, _wide(owner, 3))
         told = self.near(local)
-        told = told.new_zeros(b, m + 1, told.shape[-1]).scatter_reduce(
-            1, _wide(owner, told.shape[-1]), told, "amax", include_self=False
-        )[:, :m]
-        near = (
-            squared_distances(centre, centre).topk(min(self.config.neighbours, m), 2, largest=False).indices
-        )
+        empty, rows = told.new_zeros(b, m + 1, told.shape[-1]), _wide(owner, told.shape[-1])
+        told = empty.scatter_reduce(1, rows, told, "amax", include_self=False)[:, :m]
+        k = min(self.config.neighbours, m)
+        near = squared_distances(centre, centre).topk(k, dim=2, largest=False).indices
         rows = torch.arange(b, device=near.device)[:, None, None]
         step = centre[rows, near] - centre[:, :, None]
         heard = self.around(torch.cat([step, told[rows, near]], dim=-1)).amax(2)
