@@ -5,6 +5,7 @@ shape faces, and are its halves mirror images?
     asterism train symmetric-keypoints "world:planes?n=500" -o RUNS/planes0          # and planes1, --seed 1
     python bench/clouds_symmetric.py RUNS
     python bench/clouds_symmetric.py RUNS --ablations
+    python bench/clouds_symmetric.py RUNS --picture docs/symmetric-keypoints.png
 
 Unseen shapes are of another seed of the same world. On one half of them each true point is given to one index
 and none twice (Hungarian); measured on the other half. PCK@0.1 is of the longest side. `offset`: after each
@@ -31,18 +32,21 @@ from pathlib import Path
 import numpy as np
 import record
 import torch
+from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 from torch import nn
 
 from asterism.data.cloud_sets import CloudSamples, ShapeWorld, batch_of, open_clouds
 from asterism.engine.weights import load_weights
+from asterism.io.cloud_points import CloudPoints
 from asterism.methods.clouds.symmetric_keypoints import SymmetricKeypoints, about_y
 from asterism.metrics.clouds import semantics
 from asterism.nets.pointnet import PointNet
 from asterism.ops.cloud_sampling import farthest_points
 from asterism.ops.cloud_spread import spread
 from asterism.types import Clouds
+from asterism.viz.cloud import three_sides
 
 SEED, SHAPES, STEPS = 1000, 60, 600
 WAYS = ("upright", "yaw", "any turn")
@@ -227,11 +231,37 @@ def trained(run):
     return method
 
 
+def picture(runs, path):
+    """Unseen shapes, each turned otherwise, looked at from one side and a little from above, as small as it
+    can be read.
+    """
+    look, rows = Rotation.from_euler("x", 25, degrees=True).as_matrix(), []
+    for kind in ("chairs", "planes"):
+        method = trained(runs / f"{kind}0")
+        clouds, _, _ = unseen(kind, "yaw", method.config.n_points)
+        dense, _, _ = unseen(kind, "yaw", 6000)
+        xyz, number, panels = modelled(method, clouds), np.flatnonzero(method.kept.numpy()), []
+        for i in range(4):
+            points, seen = (p @ look.T for p in (dense.points[i].double().numpy(), xyz[i, number]))
+            ones = np.ones(len(number))
+            found = CloudPoints(file="", number=number, xyz=seen, score=ones, sigma=None)
+            sides = three_sides(points, found)
+            panels.append(sides[40:, : sides.shape[1] // 3])
+        rows.append(np.concatenate(panels, axis=1))
+    image = Image.fromarray(np.concatenate(rows))
+    image = image.resize((1200, round(1200 * image.height / image.width)), Image.Resampling.LANCZOS)
+    image.quantize(32).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
+    if args.picture:
+        picture(args.runs, args.picture)
+        return
     if args.ablations:
         ablations(ABLATIONS)
         return
