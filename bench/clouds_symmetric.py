@@ -57,7 +57,7 @@ def turns(way):
     if way == "upright":
         return np.repeat(np.eye(3)[None], SHAPES, 0)
     if way == "yaw":
-        return Rotation.from_euler("y", dice.uniform(-np.pi, np.pi, SHAPES)).as_matrix()
+        return Rotation.from_euler("y", dice.uniform(-np.pi, np.pi, (SHAPES, 1))).as_matrix()
     return Rotation.random(SHAPES, rng=dice).as_matrix()
 
 
