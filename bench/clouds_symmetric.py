@@ -185,7 +185,6 @@ ABLATIONS = {
     "pose branch as published, no gradient": (PublishedDetached, {}),
     "without coverage": (SymmetricKeypoints, {"lambda_coverage": 0.0}),
     "coverage times 100": (SymmetricKeypoints, {"lambda_coverage": 100.0}),
-    "without inclusivity": (SymmetricKeypoints, {"lambda_inclusivity": 0.0}),
     "2 basis shapes": (SymmetricKeypoints, {"basis": 2}),
     "5 basis shapes": (SymmetricKeypoints, {"basis": 5}),
     "20 basis shapes": (SymmetricKeypoints, {"basis": 20}),
