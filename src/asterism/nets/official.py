@@ -17,6 +17,17 @@ _BODY: Rules = tuple(
 )
 _SKIP: Rules = ((r"\.skip\.", ".downsample."),)
 
+_KEYNET: Rules = (
+    (r"^net\.", "model_deep_detector_"),
+    *((rf"blocks\.{3 * i}\.", f"conv_{i + 1}/") for i in range(3)),
+    *((rf"blocks\.{3 * i + 1}\.", f"batch_{i + 1}/") for i in range(3)),
+    (r"last\.", "conv_last_layer/"),
+    (r"norm\.", "batch_final/"),
+    (r"(conv_\w+)/weight$", r"\1/kernel"),
+    (r"(batch_\w+)/weight$", r"\1/gamma"),
+    (r"(batch_\w+)/bias$", r"\1/beta"),
+)
+
 _HRNET: Rules = (
     *((rf"^stem\.{3 * i + j}\.", f"{kind}{i + 1}.") for i in range(2) for j, kind in enumerate(_CONV_BN)),
     (r"^first\.", "layer1."),
@@ -72,6 +83,15 @@ def simple_baseline(name: str) -> str:
 def stacked_hourglass(name: str) -> str:
     """github.com/princeton-vl/pytorch_stacked_hourglass."""
     return _renamed(name, _HOURGLASS)
+
+
+def keynet(name: str) -> str:
+    """github.com/axelBarroso/Key.Net: names of the checkpoint's variables.
+
+    Kernels are "height width in out" there. Running averages have no partner: the authors' program leaves
+    them at 0 and 1 when it finds points.
+    """
+    return _renamed(name, _KEYNET)
 
 
 def _renamed(name: str, rules: Rules) -> str:

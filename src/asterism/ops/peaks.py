@@ -27,10 +27,10 @@ def local_maxima(
     equal cells within reach of each other, the first one is kept.
     """
     h, w = maps.shape[-2:]
-    top = (maps == F.max_pool2d(maps, 2 * radius + 1, 1, radius)) & (maps > threshold)
+    top = (maps == _greatest(maps, radius)) & (maps > threshold)
     first = -torch.arange(h * w, device=maps.device, dtype=torch.float64).unflatten(0, (h, w))
     rank = torch.where(top, first, -torch.inf)
-    top &= rank == F.max_pool2d(rank, 2 * radius + 1, 1, radius)
+    top &= rank == _greatest(rank, radius)
     value, index = torch.where(top, maps, -torch.inf).flatten(2).topk(min(most, h * w), dim=-1)
     valid = value > -torch.inf
     return _uv(index, w, maps), torch.where(valid, value, 0.0), valid
@@ -58,6 +58,12 @@ def refine(maps: Float[Tensor, "B K h w"], uv: Float[Tensor, "B K 2"]) -> Float[
     step = torch.stack([g_xy * g_y - g_yy * g_x, g_xy * g_x - g_xx * g_y], dim=-1) / det[..., None]
     off = (centre + step - uv).clamp(-REACH, REACH)
     return uv + torch.where(has_top[..., None], off, 0.0)
+
+
+def _greatest(maps: Float[Tensor, "B K h w"], radius: int) -> Float[Tensor, "B K h w"]:
+    """The highest value within `radius` cells of each: along rows, then along columns, which costs less."""
+    along = F.max_pool2d(maps, (1, 2 * radius + 1), 1, (0, radius))
+    return F.max_pool2d(along, (2 * radius + 1, 1), 1, (radius, 0))
 
 
 def _neighbours(maps: Float[Tensor, "B K h w"], centre: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K 3 3"]:

@@ -37,6 +37,15 @@ def sample(image: Float[Tensor, "B C H W"], xy: Float[Tensor, "B K 2"]) -> Float
     return _bilinear(image, grid, "zeros")[:, :, 0].mT
 
 
+def stretched(maps: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
+    """Resized to (h, w) with the centres of the corner pixels on those of the corner pixels.
+
+    Some published networks resize their maps so, and want it. It scales by (h - 1) / (H - 1), so it is for
+    maps that come back to their size, not for coordinates.
+    """
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
+
+
 def warp_image(image: Float[Tensor, "B C H W"], warp: Warp) -> Float[Tensor, "B C H W"]:
     """The warped image at x is the image at warp.inverse_points(x).
 
