@@ -240,16 +240,16 @@ def picture(runs, path):
         clouds, _, _ = unseen(kind, "yaw", method.config.n_points)
         dense, _, _ = unseen(kind, "yaw", 6000)
         xyz, number, panels = modelled(method, clouds), np.flatnonzero(method.kept.numpy()), []
-        for i in range(4):
+        for i in (0, 1, 3):
             points, seen = (p @ look.T for p in (dense.points[i].double().numpy(), xyz[i, number]))
             ones = np.ones(len(number))
             found = CloudPoints(file="", number=number, xyz=seen, score=ones, sigma=None)
             sides = three_sides(points, found)
-            panels.append(sides[40:, : sides.shape[1] // 3])
+            panels.append(sides[28:, : sides.shape[1] // 3])
         rows.append(np.concatenate(panels, axis=1))
     image = Image.fromarray(np.concatenate(rows))
     image = image.resize((1200, round(1200 * image.height / image.width)), Image.Resampling.LANCZOS)
-    image.quantize(32).save(path, optimize=True)
+    image.quantize(96, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
 def main() -> None:
