@@ -197,8 +197,8 @@ class Features(Struct):
     """N local features per image in SOURCE pixels, the best first; rows that are real have `valid` True.
 
     `score` is in [0, 1]; `scale` is the standard deviation of the Gaussian in which a feature is seen, in
-    source pixels, `angle` where it points to, in radians from x to y. `descriptor` has length 1 and is near to
-    that of the same place in another image. All are zero where a row is not valid.
+    source pixels, `angle` where it points to, in radians from x to y. `descriptor` has length 1 and is near
+    to that of the same place in another image. All are zero where a row is not valid.
     """
 
     xy: Float[Tensor, "B N 2"]
@@ -207,6 +207,20 @@ class Features(Struct):
     scale: Float[Tensor, "B N"]
     angle: Float[Tensor, "B N"]
     descriptor: Float[Tensor, "B N D"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Views2D(Struct):
+    """K named points of a thing in one view each, seen from far away. Where not `valid`, xy is anything.
+
+    Things of several categories have one row of names: those of other categories are not valid, and `part`
+    tells which are the category's own, seen or not. `to_source` takes xy to the picture.
+    """
+
+    xy: Float[Tensor, "B K 2"]
+    valid: Bool[Tensor, "B K"]
+    part: Bool[Tensor, "B K"]
+    to_source: Float[Tensor, "B 2 3"]
 
 
 # ------------------------------------------------------------------------------------------- facts about data

@@ -13,7 +13,7 @@ from asterism import catalogue
 from asterism.geometry import affine
 from asterism.geometry.coords import pixel_grid
 from asterism.methods.base import Method, Trainable
-from asterism.types import Clips, Clouds, Images, LabelledImages, LabelledPeople, Struct
+from asterism.types import Clips, Clouds, Images, LabelledImages, LabelledPeople, Struct, Views2D
 
 TEMPLATE = "asterism.methods._template"
 
@@ -80,12 +80,27 @@ def clouds(config, b: int, seed: int = 0) -> Clouds:
     return Clouds(points=points, valid=valid, to_source=torch.eye(4).expand(b, 4, 4).clone())
 
 
+def views(config, b: int, seed: int = 0) -> Views2D:
+    """Turned boxes of points of different sides, one hidden; the last point is of another category."""
+    g = torch.Generator().manual_seed(seed)
+    k = config.n_keypoints
+    box = torch.randn(k, 3, generator=torch.Generator().manual_seed(7))
+    xyz = box * (0.6 + 0.8 * torch.rand(b, 1, 3, generator=g))
+    turn = torch.linalg.qr(torch.randn(b, 3, 3, generator=g)).Q
+    part = (torch.arange(k) < k - 1).expand(b, k).clone()
+    valid = part.clone()
+    valid[torch.arange(b), torch.arange(b) % (k - 1)] = False
+    xy = (xyz @ turn.mT)[..., :2].masked_fill(~valid[..., None], torch.nan)
+    return Views2D(xy=xy, valid=valid, part=part, to_source=affine.identity(b, like=xy))
+
+
 MAKE: dict[type[Struct], Callable[..., Struct]] = {
     Images: images,
     LabelledImages: labelled_images,
     LabelledPeople: labelled_people,
     Clips: clips,
     Clouds: clouds,
+    Views2D: views,
 }
 
 

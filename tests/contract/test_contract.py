@@ -104,10 +104,11 @@ def test_points_move_with_to_source(method, batch):
     )
     found = method.predict(batch)
     moved = method.predict(replace(batch, to_source=affine.compose(turn, batch.to_source)))
-    wanted = affine.apply(turn, found.xy.flatten(1, -2)).view_as(found.xy)  # of several people, too
-    if isinstance(found, Features):  # rows that are not valid are zero, wherever the picture lies
+    one, two = (f.xyz[..., :2] if isinstance(f, Keypoints3D) else f.xy for f in (found, moved))
+    wanted = affine.apply(turn, one.flatten(1, -2)).view_as(one)  # of several people, too
+    if isinstance(found, Features | Keypoints3D):  # what is not valid is zero, wherever the picture lies
         wanted = wanted.masked_fill(~found.valid[..., None], 0.0)
-    torch.testing.assert_close(moved.xy, wanted, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(two, wanted, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(moved.score, found.score)
     if getattr(found, "cov", None) is not None:
         a = turn[:, None, :, :2]

@@ -1,0 +1,1 @@
+"""Points in space from points of one picture."""
