@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from PIL import Image
 
 from asterism.app.cli import main
 from asterism.engine.match import Asked, log_chance, match, pairs_of, seen
+from asterism.engine.runs import Run
+from asterism.engine.weights import save_weights
 from asterism.geometry import affine, homography
 from asterism.io.images import read_image
 from asterism.io.matches import read_matches
+from asterism.methods.features.keynet import KeyNet
 from asterism.methods.features.sift import Sift, SiftConfig
 from asterism.ops.sampling import crop
 
@@ -119,3 +123,19 @@ def test_the_same_pictures_give_the_same_answer(pictures):
 def test_what_cannot_be_is_told(pictures, words, told, capsys):
     assert main(["match", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_method_that_learns_is_named_by_its_run(pictures, capsys):
+    """Filters that have learned nothing still find places again; without a run there is nothing to use."""
+    assert main(["match", "a.png", "b.png", "--method", "keynet"]) == 2
+    assert "asterism train keynet FOLDER" in capsys.readouterr().err
+    torch.manual_seed(0)
+    method = KeyNet(replace(KeyNet.presets["small"], n_keypoints=600, suppress=5))
+    run = Run(pictures / "run")
+    run.start({"kind": "train", "method": "keynet"})
+    save_weights(run.best, method, None, {})
+    words = ["match", "a.png", "b.png", "--method", "run", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "homography"
+    assert main([*words, "--features", "40"]) in (0, 1)
+    assert max(json.loads(capsys.readouterr().out)["features"]) <= 40

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from asterism.engine.convert import fill, read_tensors
+from asterism.engine.origins import origins_of
 from asterism.geometry import affine
 from asterism.geometry.coords import pixel_grid, uv_from_xy, xy_from_xyn, xyn_from_xy
 from asterism.methods.features import keynet
 from asterism.methods.features.keynet import KeyNet, KeyNetConfig
-from asterism.nets import official
 from asterism.types import Images
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "golden_weights" / "keynet_tf"
@@ -20,18 +21,12 @@ TINY = KeyNet.presets["tiny"]
 
 
 def released(config: KeyNetConfig) -> KeyNet:
-    """The authors' weights; normalisations have the averages that their program uses, 0 and 1."""
+    """The authors' weights as asterism convert reads them; normalisations have the averages 0 and 1."""
+    file = GOLDEN / "model--1651.index"
+    filled = fill(read_tensors(file, origins_of("keynet")), file, "keynet")
+    assert filled.used == 16 and sum(p.numel() for p in filled.method.parameters()) == 5921
     method = KeyNet(config)
-    with np.load(GOLDEN / "keynet_tf_weights.npz") as given:
-        arrays = {name: torch.from_numpy(given[name]) for name in given.files}
-    state = method.state_dict()
-    for ours in state:
-        if "running" in ours or "batches" in ours:
-            continue
-        value = arrays.pop(official.keynet(ours))
-        state[ours] = value.permute(3, 2, 0, 1) if value.dim() == 4 else value
-    assert all("moving" in name for name in arrays), "every variable but the averages has its place"
-    method.load_state_dict(state)
+    method.load_state_dict(filled.method.state_dict())
     return method
 
 

@@ -1,8 +1,8 @@
 """Turn weights that other programs published into a run, from a file that you have.
 
-FILE is a checkpoint (.pth, .pt) or a .caffemodel; METHOD is stacked-hourglass, hrnet, simple-baseline,
-openpose or lightweight-openpose. Nothing is downloaded and nothing is unpickled; every tensor must find its
-place. The weights keep the licence that their authors gave them.
+FILE is a checkpoint (.pth, .pt, TensorFlow's .index) or a .caffemodel; METHOD is stacked-hourglass, hrnet,
+simple-baseline, openpose, lightweight-openpose or keynet. Nothing is downloaded and nothing is unpickled;
+every tensor must find its place. The weights keep the licence that their authors gave them.
 """
 
 from dataclasses import dataclass
@@ -48,5 +48,7 @@ def run(args: Args) -> int:
     )
     print(show.as_json(answer) if args.json else show.as_lines(answer))
     if not args.json:
-        print(f"\nnext: asterism predict {folder} PICTURES -o points.csv")
+        matches = catalogue.entry(args.to).gives == "Features"
+        further = f"match A B --method {folder}" if matches else f"predict {folder} PICTURES -o points.csv"
+        print(f"\nnext: asterism {further}")
     return 0

@@ -33,7 +33,7 @@ class Args:
     pictures: tyro.conf.Positional[tuple[Path, ...]]  # two pictures, or more, or a folder
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FILE")] = None
     """.npz; of two pictures also .csv"""
-    method: str = "sift"  # what finds features
+    method: str = "sift"  # what finds features; of one that learned, the folder of its run
     preset: str = "small"
     features: int | None = None  # the best so many of a picture; without it the method's number
     ratio: float = 0.9  # greatest distance of a match over that to the next best; 1: any

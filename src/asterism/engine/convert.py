@@ -22,6 +22,7 @@ from asterism.engine.view import View, write_view
 from asterism.engine.weights import save_weights
 from asterism.errors import BadWeights, RequestError
 from asterism.io.caffe import read_caffemodel
+from asterism.io.tf_checkpoint import read_checkpoint
 from asterism.io.torch_file import read_torch
 from asterism.methods.base import Method
 from asterism.ops.heatmap import CODECS
@@ -97,7 +98,13 @@ def convert_file(
 
 
 def read_tensors(file: Path, origins: tuple[Origin, ...]) -> dict[str, Tensor]:
-    """The file's tensors by name; blobs of a caffemodel as LAYER.weight and LAYER.bias."""
+    """The file's tensors by name; blobs of a caffemodel as LAYER.weight and LAYER.bias; variables of
+    TensorFlow's .index, kernels turned as torch has them.
+    """
+    if file.suffix == ".index":
+        held = {name: torch.from_numpy(value) for name, value in read_checkpoint(file).items()}
+        # Kernels are "height width in out" in TensorFlow.
+        return {name: v.permute(3, 2, 0, 1).contiguous() if v.dim() == 4 else v for name, v in held.items()}
     if not any(origin.caffe for origin in origins):
         return read_torch(file)
     found = {}
@@ -132,7 +139,8 @@ def fill(
     net = network_of(built)
     wanted, theirs = net.state_dict(), origin.names(net)
     dead = tuple(k for k in sorted(set(tensors) - set(theirs.values())) if k.endswith(origin.dead or "\0"))
-    counters = tuple(k for k in sorted(theirs.values()) if k.endswith(_COUNTER) and k not in tensors)
+    begun = (_COUNTER, *origin.begun)
+    counters = tuple(k for k in sorted(theirs.values()) if k.endswith(begun) and k not in tensors)
     _check(file, wanted, theirs, {k: v for k, v in tensors.items() if k not in dead}, counters)
     state = {
         ours: value if theirs[ours] in counters else tensors[theirs[ours]].to(value.dtype)

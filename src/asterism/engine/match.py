@@ -22,6 +22,8 @@ from scipy import sparse
 from torch import Tensor
 
 from asterism import catalogue
+from asterism.engine.runs import Run
+from asterism.engine.weights import load_weights
 from asterism.errors import RequestError
 from asterism.geometry import affine
 from asterism.geometry.coords import image_centre
@@ -29,7 +31,7 @@ from asterism.geometry.two_views import TwoViews, robust_fundamental, robust_hom
 from asterism.io.images import read_image
 from asterism.io.pairs import block_matrix
 from asterism.matches import Matches
-from asterism.methods.base import Method
+from asterism.methods.base import Method, Trainable
 from asterism.ops.nearest import mutual_nearest
 from asterism.ops.sampling import crop
 from asterism.types import Features, Images
@@ -81,7 +83,14 @@ class PairFound:
 
 
 def feature_method(name: str, preset: str, most: int | None, upright: bool) -> Method[Any, Any, Any]:
-    """A method that gives features. Raises RequestError for another one, or where it lacks the setting."""
+    """A method that gives features, or that of a run. Raises RequestError for another one, one that has not
+    learned, and where it lacks the setting.
+    """
+    if (Path(name) / "run.json").is_file():
+        held = load_weights(Run(Path(name)).best)[0]
+        if held.gives is not Features:
+            raise RequestError(f"--method {name}: holds {held.name}, which gives {held.gives.__name__}")
+        return _set(held, most, upright)
     found = catalogue.entry(name)
     known = [n for n, row in catalogue.entries().items() if row.gives == "Features"]
     if found.gives != "Features":
@@ -89,19 +98,33 @@ def feature_method(name: str, preset: str, most: int | None, upright: bool) -> M
     cls = catalogue.method_class(name)
     if preset not in cls.presets:
         raise RequestError(f"--preset {preset}: {name} has {', '.join(cls.presets)}")
-    config = cls.presets[preset]
+    if issubclass(cls, Trainable):
+        raise RequestError(
+            f"--method {name}: has to learn first. Name a run of it, --method runs/{name}; make one of "
+            f"published weights with asterism convert FILE --to {name}, or with asterism train {name} FOLDER"
+        )
+    return _set(cls(cls.presets[preset]), most, upright)
+
+
+def _set(method: Method[Any, Any, Any], most: int | None, upright: bool) -> Method[Any, Any, Any]:
+    """The same weights with other settings."""
+    config = method.config
     if most is not None:
         config = replace(config, n_keypoints=most)
     if upright:
         if not hasattr(config, "upright"):
-            raise RequestError(f"--upright: {name} has no such setting")
+            raise RequestError(f"--upright: {method.name} has no such setting")
         config = replace(config, upright=True)
-    return cls(config)
+    other = type(method)(config)
+    other.load_state_dict(method.state_dict())
+    return other.eval()
 
 
 def seen(method: Method[Any, Any, Any], path: str | Path) -> Seen:
     """Raises BadImage, naming the file."""
-    batch, size = _batch(read_image(path), method.config.input_size)
+    # Methods that learn have crops for input_size, and say beside it how large a picture may be.
+    largest = getattr(method.config, "largest", method.config.input_size)
+    batch, size = _batch(read_image(path), largest)
     found = method.predict(batch)
     if not isinstance(found, Features):
         raise TypeError(f"{method.name} gives {type(found).__name__}, wanted Features")

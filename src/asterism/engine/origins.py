@@ -26,7 +26,8 @@ class Origin:
 
     `names` gives, for a method's network, the origin's name of each of our tensors; `renamed` brings another
     layout's names into that form. `config` reads the sizes off the tensors. `dead` are endings of tensors
-    that the origin registers and never uses. `frame` and `inside` are how it looks at pictures (View).
+    that the origin registers and never uses, `begun` of those of ours that it leaves as they begin. `frame`
+    and `inside` are how it looks at pictures (View).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Origin:
     mark: str = ""  # how a tensor's name begins in this layout and in none of the method's others
     renamed: tuple[tuple[str, str], ...] = ()  # beginnings of names and what they become
     dead: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()
     caffe: bool = False
     frame: str = "boxes"
     inside: bool = False
@@ -120,6 +122,11 @@ def _simple_baseline(colours: tuple[int, int, int]) -> Callable[[Any, Tensors], 
         )
 
     return config_of
+
+
+def _keynet(config: Any, tensors: Tensors) -> Any:
+    filters, *_ = shape(tensors, "model_deep_detector_conv_1/kernel")
+    return replace(config, filters=filters)
 
 
 # Published caffemodels: the layer that gives the last maps, their number with the background, and the preset.
@@ -264,6 +271,19 @@ ORIGINS = (
         skeleton=_caffe_skeleton,
         frame="whole",
         input="BGR",
+    ),
+    Origin(
+        name="axelBarroso/Key.Net",
+        method="keynet",
+        files="model--*.index, with its .data-00000-of-00001 beside it",
+        licence="BSD 3-Clause Clear",
+        names=_by(official.keynet),
+        config=_keynet,
+        skeleton=lambda config: Skeleton(names=()),  # its points have no names
+        dead=("moving_mean", "moving_variance", "/Adam", "/Adam_1", "_power"),
+        begun=("running_mean", "running_var", "/num_batches_tracked"),
+        frame="whole",
+        input="grey",
     ),
 )
 

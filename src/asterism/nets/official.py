@@ -18,7 +18,7 @@ _BODY: Rules = tuple(
 _SKIP: Rules = ((r"\.skip\.", ".downsample."),)
 
 _KEYNET: Rules = (
-    (r"^net\.", "model_deep_detector_"),
+    (r"^(net\.)?", "model_deep_detector_"),
     *((rf"blocks\.{3 * i}\.", f"conv_{i + 1}/") for i in range(3)),
     *((rf"blocks\.{3 * i + 1}\.", f"batch_{i + 1}/") for i in range(3)),
     (r"last\.", "conv_last_layer/"),

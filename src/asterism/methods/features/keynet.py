@@ -113,7 +113,7 @@ class KeyNet(Trainable[Images, Raw, Features]):
     Config = KeyNetConfig
     presets: ClassVar = {
         "paper": KeyNetConfig(),
-        "small": KeyNetConfig(),
+        "small": KeyNetConfig(input_size=(128, 128)),
         "tiny": KeyNetConfig(
             n_keypoints=7,
             input_size=(64, 64),
@@ -137,7 +137,7 @@ class KeyNet(Trainable[Images, Raw, Features]):
     learns_from = Images
     # 4,000 pairs, 25 epochs; the authors also lower the rate by .7 after each 10 epochs.
     recipe = Recipe(steps=3125, batch_size=32, lr=1e-3)
-    recipes: ClassVar = {"small": Recipe(steps=1500, batch_size=8, lr=1e-3, schedule="cosine", ema=0.98)}
+    recipes: ClassVar = {"small": Recipe(steps=800, batch_size=4, lr=2e-3, schedule="cosine", ema=0.98)}
 
     def __init__(self, config: KeyNetConfig) -> None:
         super().__init__(config)
@@ -251,9 +251,9 @@ class _Response(nn.Module):
         blocks: list[nn.Module] = []
         for i in range(c.blocks):
             blocks += [nn.Conv2d(10 if i == 0 else c.filters, c.filters, 5, padding=2)]
-            blocks += [nn.BatchNorm2d(c.filters, eps=1e-3, momentum=0.01), nn.ReLU()]
+            blocks += [nn.BatchNorm2d(c.filters, eps=1e-3), nn.ReLU()]
         self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(c.levels * c.filters, eps=1e-3, momentum=0.01)
+        self.norm = nn.BatchNorm2d(c.levels * c.filters, eps=1e-3)
         self.last = nn.Conv2d(c.levels * c.filters, 1, 5, padding=2)
 
     def forward(self, grey: Tensor) -> Tensor:
