@@ -3,7 +3,7 @@ shape faces, and are its halves mirror images?
 
     asterism train symmetric-keypoints "world:chairs?n=500" -o RUNS/chairs0
     asterism train symmetric-keypoints "world:planes?n=500" -o RUNS/planes0
-    # and into RUNS/chairs1, RUNS/planes1 with --seed 1 --steps 1000
+    # and of chairs into RUNS/chairs1 with --seed 1 --steps 1000
     python bench/clouds_symmetric.py RUNS
     python bench/clouds_symmetric.py RUNS --ablations
     python bench/clouds_symmetric.py RUNS --picture docs/symmetric-keypoints.png
