@@ -182,7 +182,7 @@ class Keypoints3D(Struct):
     `score` is larger for better ones, and in [0, 1] where a method says so; `sigma` is the standard deviation
     of each coordinate, in the source's unit. `descriptor` has length 1 and is near to that of the same place
     in another cloud; zero where a row is not valid. Methods that find the same K points on every shape of a
-    kind give them in the same order, all valid.
+    kind give them in the same order, and the same rows are valid on all.
     """
 
     xyz: Float[Tensor, "B K 3"]
