@@ -139,3 +139,10 @@ def test_a_method_that_learns_is_named_by_its_run(pictures, capsys):
     assert json.loads(capsys.readouterr().out)["model"] == "homography"
     assert main([*words, "--features", "40"]) in (0, 1)
     assert max(json.loads(capsys.readouterr().out)["features"]) <= 40
+
+
+def test_features_are_trained_from_a_folder_and_have_no_names_to_predict(pictures, capsys):
+    assert main(["train", "keynet", str(pictures), "--preset", "tiny", "--steps", "1", "-o", "run"]) == 0
+    assert "asterism match A B --method run" in capsys.readouterr().out
+    assert main(["predict", "run", "a.png", "-o", "p.csv"]) == 2
+    assert "asterism match A B --method" in capsys.readouterr().err and not (pictures / "p.csv").exists()

@@ -78,6 +78,8 @@ def run(args: Args) -> int:
         print(f"\nnext: asterism predict {folder} scan.ply -o points.csv")
         if args.method == "keypoint-deformer":
             print(f"      asterism deform {folder} SHAPE.obj --move 0=0.1,0,0 -o moved.obj")
+    elif not args.json and entry.gives == "Features":
+        print(f"\nnext: asterism match A B --method {folder}")
     elif not args.json:
         print(f"\nnext: asterism evaluate {folder}\n      asterism predict {folder} PICTURES -o points.csv")
     return 0

@@ -18,7 +18,7 @@ from asterism.errors import RequestError
 from asterism.geometry import affine
 from asterism.io.table import KeypointTable
 from asterism.methods.base import Method
-from asterism.types import Images, Keypoints2D, Skeleton
+from asterism.types import Features, Images, Keypoints2D, Skeleton
 
 _BATCH = 32
 
@@ -45,6 +45,10 @@ def predict(
 
     Raises RequestError for a method that does not take images and give one set of keypoints.
     """
+    if method.gives is Features:
+        raise RequestError(
+            f"{method.name} finds other points in every picture, to match them: asterism match A B --method RUN"
+        )
     if method.takes is not Images or method.gives is not Keypoints2D:
         raise RequestError(f"{method.name} takes {method.takes.__name__}; only pictures can be given here")
     where = pick_device(device)
