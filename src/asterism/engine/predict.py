@@ -47,7 +47,7 @@ def predict(
     """
     if method.gives is Features:
         raise RequestError(
-            f"{method.name} finds other points in every picture, to match them: asterism match A B --method RUN"
+            f"{method.name} finds other points in every picture; match them: asterism match A B --method RUN"
         )
     if method.takes is not Images or method.gives is not Keypoints2D:
         raise RequestError(f"{method.name} takes {method.takes.__name__}; only pictures can be given here")
