@@ -2,7 +2,7 @@
 
     asterism train d3feat "world:room-pairs?n=300" --preset rooms -o RUN
     python bench/clouds_d3feat.py RUN
-    python bench/clouds_d3feat.py --ablations        # trains four networks, for 600 steps each
+    python bench/clouds_d3feat.py --ablations        # trains four networks
 
 worn        a generated room seen by a depth camera (world:rooms, another seed), 8192 of its points and 4096
             (half of them dropped), noise of 1 % of the longest side on both, the second turned at random.
@@ -21,7 +21,7 @@ matches     of these pairs: mutual nearest descriptors of up to 250 keypoints of
             nearest to them.
 indoor      the same for one real pair of 3DMatch (overlap .45, ../shared/data/indoor_pair), each cloud turned
             at random and thinned to 12,000 points, ten times.
-ablations   the preset `rooms`, 600 steps on room pairs: as described; with neighbours counted whose
+ablations   the preset `rooms`, --steps (600) on room pairs: as described; with neighbours counted whose
             features sum to more than zero; with a hardest negative that may lie within the safe radius (and
             the contrastive loss, whose only negative that is); and as that but with the safe radius.
 """
@@ -283,7 +283,7 @@ def learned_in(steps, config, samples):
     return method
 
 
-def ablations(steps=600):
+def ablations(steps):
     rooms, config = RoomPairs(n=200), D3Feat.presets["rooms"]
     samples, pairs, out = CloudSamples(rooms, range(200), config.n_points), list(views()), {}
     ways = {
@@ -308,9 +308,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", nargs="?")
     parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--steps", type=int, default=600)  # of an ablation
     args = parser.parse_args()
     if args.ablations:
-        record.write("clouds_d3feat_ablations", ablations(), seeds=[0, FIRST])
+        record.write("clouds_d3feat_ablations", ablations(args.steps), seeds=[0, FIRST])
         return
     method = load_weights(Path(args.run) / "best")[0]
     torch.manual_seed(0)
