@@ -3,8 +3,9 @@
     python bench/matching_pairs.py --graffiti DIR --photos DIR
 
 Oxford's graffiti (1, 3, 5 and 6: one wall, ever more from the side) and two photographs each of a church and
-of Sacre-Coeur. Of each pair the matches, those that agree with the better model, the logarithm (base ten) of how
-many models as good are expected by chance, and whether it was refused. Pairs of two places are the control.
+of Sacre-Coeur. Of each pair the matches, those that agree with the better model, the logarithm (base ten) of
+how many models as good are expected by chance, and whether it was refused. Pairs of two places are the
+control.
 """
 
 import argparse
