@@ -8,10 +8,9 @@ must lose. MMA: of mutual nearest neighbours of at most 2048 features, the share
 where the homography puts them, averaged over pairs (a pair without a match counts 0).
 
 Pairs: homographies of photographs of scikit-image's package that keynet did not learn from, turned by up to
-20 degrees or by any angle; and Oxford's graffiti, 1 to 2 .. 6, where --graffiti names its folder. Photographs
-of one place from two sides (--photos) have no truth: counted is how many matches agree with a geometry.
+20 degrees or by any angle; and Oxford's graffiti, 1 to 2 .. 6, where --graffiti names its folder.
 
-    python bench/matching_features.py --keynet RUN... [--released RUN] [--graffiti DIR] [--photos DIR]
+    python bench/matching_features.py --keynet RUN... [--released RUN] [--graffiti DIR]
         [--peers DIR] [--workers N]
 
 RUN is a run of keynet_train.py (several: seeds), or what asterism convert made of the authors' weights;
@@ -43,7 +42,6 @@ from torch import Tensor
 from asterism.engine.weights import load_weights
 from asterism.geometry import affine, homography
 from asterism.geometry.coords import image_centre
-from asterism.geometry.two_views import better, robust_fundamental, robust_homography
 from asterism.io.images import read_image, write_image
 from asterism.methods.base import Method
 from asterism.methods.features.keynet import KeyNet
@@ -241,20 +239,6 @@ def accuracy(find: Described, pair: Pair) -> tuple[list[float], int]:
     return [float((off <= e).double().mean()) if len(off) else 0.0 for e in range(1, 11)], len(index)
 
 
-def agreeing(find: Described, a: Tensor, b: Tensor) -> dict[str, Any]:
-    """Without truth: matches of the ratio test, and those that agree with the better geometry."""
-    (xy, one), (uv, two) = find(a), find(b)
-    index, _ = mutual_nearest(one, two, 0.9)
-    told = {"threshold": 3.0, "generator": torch.Generator().manual_seed(0)}
-    p, q = xy[index[:, 0]].double(), uv[index[:, 1]].double()
-    model = better(robust_homography(p, q, **told), robust_fundamental(p, q, **told))
-    return {
-        "matches": len(index),
-        "agree": int(model.inlier.sum()) if model else 0,
-        "model": model.kind if model else None,
-    }
-
-
 def keynets(runs: list[Path], released: Path | None) -> dict[str, KeyNet]:
     """Trained here by seed, the authors', and one that has not learned."""
     held = {f"keynet, seed {i}": load_weights(run / "best", "keynet")[0] for i, run in enumerate(runs)}
@@ -278,10 +262,9 @@ def mean(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Work:
-    """What the processes share; `photos` are pictures of one place from two sides, by name."""
+    """What the processes share."""
 
     pairs: list[Pair]
-    photos: dict[str, tuple[Tensor, Tensor]]
     detectors: dict[str, Points]
     features: dict[str, Described]
 
@@ -293,7 +276,7 @@ def of_one(name: str) -> dict[str, Any]:
     """All rows of one detector or of one kind of features: each picture is looked at once."""
     torch.set_num_threads(1)
     work, near = _WORK[0], (_NEAR, within_overlap())
-    told: dict[str, Any] = {"repeatability": {}, "mma": {}, "photos": {}}
+    told: dict[str, Any] = {"repeatability": {}, "mma": {}}
     for kind in sorted({pair.kind for pair in work.pairs}):
         pairs = [pair for pair in work.pairs if pair.kind == kind]
         if name in work.detectors:
@@ -310,8 +293,6 @@ def of_one(name: str) -> dict[str, Any]:
                 "matches": mean([f[1] for f in right]),
                 "right_at_3": mean([f[0][2] * f[1] for f in right]),
             }
-    if name in work.features:
-        told["photos"] = {k: agreeing(work.features[name], *both) for k, both in work.photos.items()}
     print(name, told, flush=True)
     return told
 
@@ -324,7 +305,7 @@ def measured(work: Work, workers: int) -> dict[str, Any]:
         rows = dict(zip(names, pool.map(of_one, names)))
     kinds = [pair.kind for pair in work.pairs]
     table: dict[str, Any] = {"pairs": {kind: kinds.count(kind) for kind in sorted(set(kinds))}}
-    for part in ("repeatability", "mma", "photos"):
+    for part in ("repeatability", "mma"):
         table[part] = {name: row[part] for name, row in rows.items() if row[part]}
     return table
 
@@ -344,7 +325,7 @@ def drawn(path: Path, table: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--keynet", type=Path, nargs="*", default=[])
-    for option in ("--released", "--graffiti", "--photos"):
+    for option in ("--released", "--graffiti"):
         parser.add_argument(option, type=Path)
     parser.add_argument("--peers", default="")
     parser.add_argument("--workers", type=int, default=2)
@@ -374,25 +355,10 @@ def main() -> None:
         absent += [] if "AKAZE (OpenCV)" in features else ["AKAZE"]
     except ImportError:
         absent.append("opencv")
-    photos = photographs(given.photos) if given.photos else {}
-    work = Work(pairs=pairs, photos=photos, detectors=detectors, features=features)
+    work = Work(pairs=pairs, detectors=detectors, features=features)
     table = measured(work, given.workers) | {"absent": absent}
     drawn(record.HERE / "matching_features.png", table)
     record.write("matching_features", table, seeds=[0, 1], note="one thread", quiet=True)
-
-
-def photographs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Neighbours by name in the folder."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".png"))
-    pairs = zip(files[::2], files[1::2])
-    return {f"{a.stem} {b.stem}": (small(a), small(b)) for a, b in pairs}
-
-
-def small(file: Path, longest: int = 800) -> Tensor:
-    image = tensor(read_image(file))
-    shrink = min(1.0, longest / max(image.shape[1:]))
-    size = tuple(round(n * shrink) for n in image.shape[1:])
-    return torch.nn.functional.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
 if __name__ == "__main__":

@@ -113,6 +113,7 @@ def test_what_shows_no_depth_is_refused_and_nothing_is_written(capsys, tmp_path)
     ("words", "told"),
     [
         (["-o", "out.bvh"], "written to .csv"),
+        (["-o", "out.trc"], "write .csv or .npz"),
         (["-o", "out.csv", "--least-points", "3"], "least_points=3"),
         (["-o", "out.csv", "--least-points", "9"], "wanted 9 at least"),
         (["-o", "out.csv", "--draw", "out.jpg"], ".png"),

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from tests.methods.sheets import bumpy, clouds
 
 from asterism.engine.cloud_lesson import train_on_clouds
 from asterism.engine.clouds import look, watcher
 from asterism.io.points import Cloud
 from asterism.methods.clouds.d3feat import D3Feat, D3FeatConfig, Raw, _first, _saliency, _turns
 from asterism.nets.kpconv import Around
-from asterism.types import CloudPairs, Clouds
+from asterism.types import CloudPairs
 
 TINY = D3Feat.presets["tiny"]
 
@@ -21,19 +22,6 @@ TINY = D3Feat.presets["tiny"]
 def made(config=TINY):
     torch.manual_seed(0)
     return D3Feat(config)
-
-
-def bumpy(b=2, n=300, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    xy = 2 * torch.rand(b, n, 2, generator=g) - 1
-    z = 0.5 * (3 * xy[..., 0] + xy[..., 1] + torch.rand(b, 1, generator=g)).sin() + 0.3 * xy[..., 1] ** 2
-    return clouds(torch.cat([xy, z[..., None]], dim=-1))
-
-
-def clouds(points):
-    b, n, _ = points.shape
-    valid = torch.ones(b, n, dtype=torch.bool)
-    return Clouds(points=points, valid=valid, to_source=torch.eye(4).to(points).expand(b, 4, 4).clone())
 
 
 def raw_of(xyz, owner):
@@ -88,13 +76,13 @@ def test_saliency_by_hand():
 
 
 def test_scores_of_a_cloud_do_not_depend_on_its_partner():
-    method, batch = made(), bumpy()
+    method, batch = made(), bumpy(n=300)
     both = method.predict(batch)
     torch.testing.assert_close(method.predict(batch[0]).score, both.score[:1], atol=1e-5, rtol=1e-4)
 
 
 def test_keypoints_are_detected_best_first_apart_with_descriptors_of_length_one():
-    method, batch = made(replace(TINY, n_keypoints=40)), bumpy()
+    method, batch = made(replace(TINY, n_keypoints=40)), bumpy(n=300)
     method.eval()
     found, raw = method.predict(batch), method(batch)
     for row in range(2):
@@ -110,7 +98,7 @@ def test_keypoints_are_detected_best_first_apart_with_descriptors_of_length_one(
 
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
 def test_a_share_of_the_spread_knows_no_unit(unit):
-    method, exact = made(), bumpy().points.double()
+    method, exact = made(), bumpy(n=300).points.double()
     found, scaled = method.predict(clouds(exact)), method.predict(clouds(unit * exact))
     torch.testing.assert_close(scaled.xyz, unit * found.xyz, atol=1e-6 * unit, rtol=1e-5)
     torch.testing.assert_close(scaled.score, found.score, atol=1e-4, rtol=1e-3)
@@ -118,7 +106,7 @@ def test_a_share_of_the_spread_knows_no_unit(unit):
 
 
 def test_a_voxel_in_the_files_unit_is_that_long_whatever_the_batch_is_scaled_by():
-    method, batch = made(replace(TINY, voxel=0.5)), bumpy()
+    method, batch = made(replace(TINY, voxel=0.5)), bumpy(n=300)
     matrix = torch.diag(torch.tensor([4.0, 4.0, 4.0, 1.0])).expand(2, 4, 4)
     assert method(replace(batch, to_source=matrix)).cell.tolist() == pytest.approx([0.125] * 2)
     assert method(batch).cell.tolist() == pytest.approx([0.5] * 2)
@@ -149,7 +137,7 @@ def test_views_of_a_cloud_are_parts_that_the_motion_lays_on_each_other():
 
 
 def test_pairs_bring_their_own_second_view():
-    method, batch = made(replace(TINY, noise=0.0, dropped=0.0)), bumpy()
+    method, batch = made(replace(TINY, noise=0.0, dropped=0.0)), bumpy(n=300)
     motion = torch.eye(4).repeat(2, 1, 1)
     motion[:, :3, :3] = torch.from_numpy(Rotation.random(2, rng=1).as_matrix()).float()
     motion[:, :3, 3] = torch.tensor([1.0, 2, 3])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from tests.methods.sheets import bumpy, clouds
 
 from asterism.engine.cloud_lesson import train_on_clouds
 from asterism.engine.clouds import look, watcher
@@ -21,20 +22,6 @@ TINY = Ukpgan.presets["tiny"]
 def made(config=TINY):
     torch.manual_seed(0)
     return Ukpgan(config)
-
-
-def bumpy(b=2, n=150, seed=0):
-    """Sheets that bend differently everywhere, so that every frame is sure."""
-    g = torch.Generator().manual_seed(seed)
-    xy = 2 * torch.rand(b, n, 2, generator=g) - 1
-    z = 0.5 * (3 * xy[..., 0] + xy[..., 1] + torch.rand(b, 1, generator=g)).sin() + 0.3 * xy[..., 1] ** 2
-    return clouds(torch.cat([xy, z[..., None]], dim=-1))
-
-
-def clouds(points):
-    b, n, _ = points.shape
-    valid = torch.ones(b, n, dtype=torch.bool)
-    return Clouds(points=points, valid=valid, to_source=torch.eye(4).expand(b, 4, 4).clone())
 
 
 def test_the_papers_network_is_as_large_as_its_layers():

@@ -18,19 +18,8 @@ from asterism.errors import AsterismError, RequestError
 
 VERBS = (
     *("demo", "discover", "attach", "train", "bootstrap", "predict", "evaluate", "compare"),
-    *(
-        "match",
-        "sync",
-        "triangulate",
-        "lift",
-        "pose",
-        "register",
-        "deform",
-        "convert",
-        "methods",
-        "info",
-        "doctor",
-    ),
+    *("match", "sync", "triangulate", "lift", "pose", "register", "deform", "convert"),
+    *("methods", "info", "doctor"),
 )
 
 

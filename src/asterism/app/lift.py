@@ -49,6 +49,8 @@ def run(args: Args) -> int:
     from asterism.io.skeleton import find_skeleton, with_skeleton
 
     checks.new_file("-o", args.output)
+    if args.output.suffix.lower() == ".trc":  # it holds metres
+        raise RequestError(f"-o {args.output}: lifted points are in pixels; write .csv or .npz")
     check_motion(args.output, "px", 0.0)
     if args.draw is not None:
         checks.new_file("--draw", args.draw)

@@ -116,7 +116,7 @@ def _told(every: "list[Seen]", found: "PairFound") -> dict[str, Any]:
 
 
 def _written(args: Args, every: "list[Seen]", found: "PairFound") -> dict[str, Any]:
-    from asterism.engine.match import Asked, match_all
+    from asterism.engine.match import matches_of
     from asterism.io.atomic import write_text
     from asterism.io.images import read_image
     from asterism.io.matches import write_npz
@@ -127,12 +127,10 @@ def _written(args: Args, every: "list[Seen]", found: "PairFound") -> dict[str, A
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["a_x", "a_y", "b_x", "b_y", "similarity", "inlier"])
-        rows = _rows(a, b, found)
-        writer.writerows(rows)
+        writer.writerows(_rows(a, b, found))
         write_text(args.output, out.getvalue())
     elif args.output is not None:
-        asked = Asked(ratio=args.ratio, threshold=args.threshold)
-        write_npz(args.output, match_all(every, 0, asked, lambda i, j, pair: None))
+        write_npz(args.output, matches_of(every, {(0, 1): found}))
     if args.output is not None:
         answer["written"] = str(args.output)
     if args.draw is not None:

@@ -18,7 +18,7 @@ from asterism.io.table import KeypointTable
 _VIEW = "view"  # the one camera there is
 
 
-def motion_of(shapes: Shapes, table: KeypointTable, rate: float = 0.0) -> Motion:
+def motion_of(shapes: Shapes, table: KeypointTable) -> Motion:
     """All points of every row that was not refused, also those that nobody saw."""
     k = len(shapes.names)
     there = np.array([not reason for reason in shapes.reason], bool)
@@ -35,7 +35,6 @@ def motion_of(shapes: Shapes, table: KeypointTable, rate: float = 0.0) -> Motion
         views=seen[:, None],
         cameras=(_VIEW,),
         unit="px",
-        rate=rate,
     )
 
 

@@ -9,7 +9,7 @@ refused.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
 from torch import Tensor
 
 from asterism import catalogue
@@ -210,15 +209,20 @@ def pairs_of(n: int, window: int) -> Iterator[tuple[int, int]]:
 def match_all(
     every: Sequence[Seen], window: int, asked: Asked, told: Callable[[int, int, PairFound], None]
 ) -> Matches:
-    """The inliers of all pairs that were not refused, weighted by similarity, for `asterism sync`."""
-    found = []
+    """All pairs within the window, for `asterism sync`."""
+    found = {}
     for i, j in pairs_of(len(every), window):
-        pair = match(every[i], every[j], asked)
-        told(i, j, pair)
-        if not pair.refused:
-            found.append((i, j, pair.index[pair.inlier], pair.similarity[pair.inlier].clip(1e-6)))
+        found[i, j] = match(every[i], every[j], asked)
+        told(i, j, found[i, j])
+    return matches_of(every, found)
+
+
+def matches_of(every: Sequence[Seen], pairs: Mapping[tuple[int, int], PairFound]) -> Matches:
+    """The inliers of all pairs that were not refused, weighted by similarity."""
+    kept = [(i, j, pair) for (i, j), pair in pairs.items() if not pair.refused]
+    found = [(i, j, p.index[p.inlier], p.similarity[p.inlier].clip(1e-6)) for i, j, p in kept]
     counts = np.array([len(each.xy) for each in every], np.int64)
     names = [each.name for each in every]
-    w = block_matrix("matches", counts, found) if found else sparse.csr_array((counts.sum(),) * 2)
     xy = torch.cat([each.xy for each in every]).numpy()
+    w = block_matrix("matches", counts, found)
     return Matches.of(w, counts, xy, names, [each.size for each in every])

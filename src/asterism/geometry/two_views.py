@@ -5,8 +5,8 @@ Minimal samples are drawn, first of the matches that come first (Chum, Matas, "M
 Every model is judged by the truncated sum of its squared errors (MSAC: Torr and Zisserman, "MLESAC", CVIU
 2000), first on some of the matches, and the best are fitted again to all that agree with them (Chum, Matas,
 Kittler, "Locally optimized RANSAC", DAGM 2003). Homographies that turn the picture over, or press it flat,
-are no views. Which of the two models explains matches better is decided by GRIC (Torr, "Geometric motion
-segmentation and model selection", Phil. Trans. 1998). Errors are Sampson's, in pixels of both views together.
+are no views. Errors are Sampson's, in pixels of both views together. Which of the two models explains matches
+better is left to engine.match.log_chance.
 """
 
 import math
@@ -25,20 +25,18 @@ _FITS = 8  # to the matches that agree
 _ROUND = 2000  # samples, after which it is asked whether they were enough
 _MISSED = 0.01  # probability that no sample was without a wrong match
 _GROWTH = 400.0  # largest ratio of areas in the two views, or of the second and the first
-_GRIC_CAP = 2.0  # lambda_3 of Torr: the most that one match may cost, per dimension of its error
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViews:
     """What explains the matches: `matrix` is b_from_a of a homography or f of epipolar.py; `kind` says which.
 
-    `inlier`: matches whose Sampson error is below the threshold; `gric` is lower for a better model.
+    `inlier`: matches whose Sampson error is below the threshold.
     """
 
     kind: str  # homography or fundamental
     matrix: Float[Tensor, "3 3"]
     inlier: Bool[Tensor, " N"]
-    gric: float
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,6 @@ class _Model:
     kind: str
     least: int  # matches of a minimal sample
     enough: int  # matches of a fit
-    dimension: int  # of the manifold of (a, b) that the model allows
-    parameters: int
     minimal: Callable[[Tensor, Tensor], Tensor]  # S least 2, twice -> H 3 3
     fit: Callable[[Tensor, Tensor, Tensor], Tensor]
     error: Callable[[Tensor, Tensor, Tensor], Tensor]  # squared
@@ -62,11 +58,11 @@ def _upright(b_from_a: Float[Tensor, "M 3 3"], a: Float[Tensor, "M K 2"]) -> Boo
 
 
 _HOMOGRAPHY = _Model(
-    *("homography", 4, 4, 2, 8),
+    *("homography", 4, 4),
     *(homography.from_points, homography.from_points, homography.sampson, _upright),
 )
 _FUNDAMENTAL = _Model(
-    *("fundamental", 7, 8, 3, 7),
+    *("fundamental", 7, 8),
     *(lambda a, b: epipolar.of_seven(a, b).flatten(0, 1), epipolar.fundamental, epipolar.sampson),
     lambda f, a: torch.ones(len(f), dtype=torch.bool),
 )
@@ -97,13 +93,6 @@ def robust_fundamental(
 ) -> TwoViews | None:
     """The fundamental matrix most matches agree with; None for fewer than 8 matches."""
     return _robust(_FUNDAMENTAL, a, b, float(threshold), generator, samples)
-
-
-def better(one: TwoViews | None, two: TwoViews | None) -> TwoViews | None:
-    """The model with the lower GRIC; the one that is there, where there is one."""
-    if one is None or two is None:
-        return one or two
-    return one if one.gric <= two.gric else two
 
 
 def _robust(
@@ -146,9 +135,8 @@ def _robust(
         found = found[model.possible(found, agreed)]
         if not len(found):
             break
-    error = _error(model, best[None], a, b)[0]
-    inlier = error <= threshold**2
-    return TwoViews(kind=model.kind, matrix=best, inlier=inlier, gric=_gric(model, error, threshold))
+    inlier = _error(model, best[None], a, b)[0] <= threshold**2
+    return TwoViews(kind=model.kind, matrix=best, inlier=inlier)
 
 
 def _wanted(share: float, least: int) -> float:
@@ -172,10 +160,3 @@ def _error(model: _Model, found: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def _cost(model: _Model, found: Tensor, a: Tensor, b: Tensor, threshold: float) -> Tensor:
     return _error(model, found, a, b).clamp_max(threshold**2).sum(1)
-
-
-def _gric(model: _Model, error: Tensor, threshold: float) -> float:
-    """Torr's criterion for matches in r = 4 dimensions; the threshold is taken as two standard deviations."""
-    n, r, variance = len(error), 4, (threshold / 2) ** 2
-    fit = (error / variance).clamp_max(_GRIC_CAP * (r - model.dimension)).sum()
-    return float(fit) + math.log(r) * model.dimension * n + math.log(r * n) * model.parameters
