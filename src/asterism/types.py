@@ -136,6 +136,20 @@ class CloudPairs(Clouds):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class PosedViews(Struct):
+    """V pictures of one thing, in [0, 1], RGB, from cameras without distortion whose places are known.
+
+    `cam_from_thing` takes the thing's own coordinates to each camera's, a rotation and a shift; `inside` says
+    where the thing is seen.
+    """
+
+    image: Float[Tensor, "B V 3 H W"]
+    inside: Bool[Tensor, "B V H W"]
+    intrinsics: Float[Tensor, "B V 3 3"]
+    cam_from_thing: Float[Tensor, "B V 3 4"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Frames(Struct):
     """The similarity in which an object is looked at, one row per object.
 

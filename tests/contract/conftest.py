@@ -10,10 +10,21 @@ import torch
 from torch import Tensor
 
 from asterism import catalogue
+from asterism.data.cloud_sets import ShapeWorld
+from asterism.data.posed import PosedSamples
 from asterism.geometry import affine
 from asterism.geometry.coords import pixel_grid
 from asterism.methods.base import Method, Trainable
-from asterism.types import Clips, Clouds, Images, LabelledImages, LabelledPeople, Struct, Views2D
+from asterism.types import (
+    Clips,
+    Clouds,
+    Images,
+    LabelledImages,
+    LabelledPeople,
+    PosedViews,
+    Struct,
+    Views2D,
+)
 
 TEMPLATE = "asterism.methods._template"
 
@@ -94,12 +105,21 @@ def views(config, b: int, seed: int = 0) -> Views2D:
     return Views2D(xy=xy, valid=valid, part=part, to_source=affine.identity(b, like=xy))
 
 
+def posed_views(config, b: int, seed: int = 0) -> PosedViews:
+    """Cars from two sides each."""
+    cars = PosedSamples(
+        ShapeWorld("cars", b, seed), range(b), config.input_size, config.field, config.distance, seed
+    )
+    return PosedViews.cat([cars[0, i] for i in range(b)])
+
+
 MAKE: dict[type[Struct], Callable[..., Struct]] = {
     Images: images,
     LabelledImages: labelled_images,
     LabelledPeople: labelled_people,
     Clips: clips,
     Clouds: clouds,
+    PosedViews: posed_views,
     Views2D: views,
 }
 

@@ -1,4 +1,4 @@
-"""Training of methods of clouds: shapes of one kind, one in five kept back, and the prior of their points."""
+"""Training on shapes of one kind, as clouds or seen from several sides: one in five is kept back."""
 
 import json
 from contextlib import nullcontext
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from asterism.catalogue import method_class
 from asterism.data.cloud_sets import CloudSamples, CloudSet, batch_of, open_clouds
+from asterism.data.posed import PosedSamples
 from asterism.data.splits import Split, split
 from asterism.engine.bars import bar
 from asterism.engine.runs import Run
@@ -21,7 +22,7 @@ from asterism.errors import RequestError
 from asterism.io.atomic import write_json
 from asterism.methods.base import Method, Trainable
 from asterism.ops.shape_prior import ShapePrior, fit_prior
-from asterism.types import Clouds, Skeleton
+from asterism.types import Clouds, PosedViews, Skeleton
 
 PRIOR = "prior.json"  # in the run's folder
 _SETTLED = 100  # shapes of those that were kept back
@@ -30,7 +31,7 @@ _SETTLED = 100  # shapes of those that were kept back
 def learns_from_clouds(method: str) -> bool:
     """Whether training leads here. Raises RequestError for an unknown method."""
     cls = method_class(method)
-    return issubclass(cls, Trainable) and cls.learns_from is Clouds
+    return issubclass(cls, Trainable) and cls.learns_from in (Clouds, PosedViews)
 
 
 def train_on_clouds(
@@ -69,7 +70,7 @@ def train_on_clouds(
     recipe = cls.recipe_of(asked["preset"])
     recipe = replace(recipe, steps=asked["steps"] or recipe.steps)
     kept = split(len(shapes), seed=asked["seed"])
-    samples = CloudSamples(shapes, kept.train.tolist(), config.n_points, asked["seed"])
+    samples = _samples(cls, config, shapes, kept.train.tolist(), asked["seed"])
     samples[0, 0]  # a shape that nobody can read is named now
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked["seed"])
@@ -85,11 +86,21 @@ def train_on_clouds(
     built = built.to("cpu").eval()
     if leads():
         _settle(folder, built, replace(samples, rows=kept.test.tolist()), names)
-        write_prior(folder, fit_prior(keypoints_of(built, samples)))
+        if isinstance(samples, CloudSamples):
+            write_prior(folder, fit_prior(keypoints_of(built, samples)))
     return {"run": str(run), "method": method, "points": config.n_keypoints, **done}
 
 
-def _settle(run: Run, method: Trainable, kept: CloudSamples, names: Skeleton) -> None:
+def _samples(
+    cls: type[Trainable], config: Any, shapes: CloudSet, rows: list[int], seed: int
+) -> CloudSamples | PosedSamples:
+    """The shapes as the method learns from them: their surfaces' points, or pictures from two sides."""
+    if cls.learns_from is Clouds:
+        return CloudSamples(shapes, rows, config.n_points, seed)
+    return PosedSamples(shapes, rows, config.input_size, config.field, config.distance, seed)
+
+
+def _settle(run: Run, method: Trainable, kept: CloudSamples | PosedSamples, names: Skeleton) -> None:
     """The method measures on shapes that were kept back what it says of itself, and is written again."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(kept.seed)
