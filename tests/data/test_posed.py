@@ -42,7 +42,7 @@ def test_the_thing_is_seen_where_its_camera_says():
 
 def test_cameras_are_upright_above_the_ground_and_look_at_the_thing():
     dice = np.random.default_rng(0)
-    poses = np.stack([around(dice, 30.0) for _ in range(500)])
+    poses = around(dice, 30.0, 500)
     turn, shift = poses[..., :3], poses[..., 3]
     np.testing.assert_allclose(
         turn @ turn.transpose(0, 2, 1), np.broadcast_to(np.eye(3), turn.shape), atol=1e-12

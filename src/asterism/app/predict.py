@@ -9,6 +9,9 @@ address (rtsp://, http://, ...) is looked at until Ctrl-C; pictures that come to
 Scans and meshes (.ply, .pcd, .off, .obj, .stl, .xyz, .npy, .npz, .las) are for a run that learned from
 shapes, or, in the place of a run, for a method that needs none: iss, harris3d, sift3d, fps, random-points.
 Then -o is .csv (file, number, x, y, z, score, sigma), .json or .ply.
+
+A run that finds points in space (latent-3d-keypoints) writes a .csv with depth, in pixels too, and the turn
+of every picture's thing from the first one's. Show it one upright thing, from far away, filling the picture.
 """
 
 from dataclasses import dataclass
@@ -69,6 +72,7 @@ def run(args: Args) -> int:
 
 def _of_pictures(args: Args) -> dict[str, Any]:
     from asterism.engine.predict_files import predict_to
+    from asterism.engine.predict_space import is_in_space
     from asterism.io.cloud import READERS
 
     if args.k is not None or args.drop_nonfinite:
@@ -80,6 +84,8 @@ def _of_pictures(args: Args) -> dict[str, Any]:
                 f"{what}: is a cloud, and {args.run} looks at pictures; for clouds name a method that needs "
                 f"no run: asterism predict iss {what} -o points.csv"
             )
+    if is_in_space(args.run):
+        return _in_space(args)
     wanted = {name: getattr(args, name) for name in ("device", *_PICTURES)}
     if args.draw is None:
         return predict_to(Path(args.run), args.input, args.output, **wanted)
@@ -90,13 +96,30 @@ def _of_pictures(args: Args) -> dict[str, Any]:
     return answer | {"drawn": [str(path) for path in painter.written]}
 
 
-def _of_clouds(args: Args) -> dict[str, Any]:
-    from asterism.engine.clouds import predict_clouds
+def _in_space(args: Args) -> dict[str, Any]:
+    from asterism.engine.predict_space import predict_in_space
+    from asterism.viz.overlay import Painter
 
+    _refuse(args, "for points in the picture", "finds them in space")
+    if args.draw is None:
+        return predict_in_space(Path(args.run), args.input, args.output, device=args.device)
+    with Painter(args.draw) as painter:
+        answer = predict_in_space(Path(args.run), args.input, args.output, draw=painter, device=args.device)
+    return answer | {"drawn": [str(path) for path in painter.written]}
+
+
+def _refuse(args: Args, kind: str, looks_at: str) -> None:
+    """Options that this run has no use for."""
     for name in _PICTURES:
         if getattr(args, name) != getattr(Args, name):
             option = "no-body" if name == "body" else name
-            raise RequestError(f"--{option}: is for pictures, and {args.run} looks at clouds; leave it out")
+            raise RequestError(f"--{option}: is {kind}, and {args.run} {looks_at}; leave it out")
+
+
+def _of_clouds(args: Args) -> dict[str, Any]:
+    from asterism.engine.clouds import predict_clouds
+
+    _refuse(args, "for pictures", "looks at clouds")
     wanted = {name: getattr(args, name) for name in ("k", "drop_nonfinite", "device")}
     if args.draw is None:
         return predict_clouds(args.run, args.input, args.output, **wanted)

@@ -80,6 +80,8 @@ def run(args: Args) -> int:
             print(f"      asterism deform {folder} SHAPE.obj --move 0=0.1,0,0 -o moved.obj")
     elif not args.json and entry.gives == "Features":
         print(f"\nnext: asterism match A B --method {folder}")
+    elif not args.json and entry.learns_from == "PosedViews":
+        print(f"\nnext: asterism predict {folder} PICTURES -o points.csv --draw seen")
     elif not args.json:
         print(f"\nnext: asterism evaluate {folder}\n      asterism predict {folder} PICTURES -o points.csv")
     return 0

@@ -7,6 +7,7 @@ lamp of its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ class PosedSamples:
     distance: float
     seed: int = 0
     views: int = 2
+    widening: int = 0  # epochs in which views come from ever further apart, until they come from anywhere
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,10 +48,12 @@ class PosedSamples:
         epoch, index = key
         row = int(self.rows[index])
         dice = np.random.default_rng([self.seed, epoch, row])
-        mesh, colour = unit_mesh(self.things, row), _Colour(np.random.default_rng([self.seed, row]))
+        mesh, normal = _kept(self.things, row)
+        colour = _Colour(np.random.default_rng([self.seed, row]))
+        share = min(1.0, (epoch + 1) / (self.widening + 1))
         shots = [
-            _shot(mesh, colour, self.size, self.field, around(dice, self.distance), dice)
-            for _ in range(self.views)
+            _shot(mesh, normal, colour, self.size, self.field, pose, dice)
+            for pose in around(dice, self.distance, self.views, share)
         ]
         image, inside, inner, pose = (np.stack(part)[None] for part in zip(*shots, strict=True))
         return PosedViews(
@@ -72,6 +76,13 @@ def unit_mesh(things: CloudSet, row: int) -> Mesh:
     return Mesh(vertices=off / radius, faces=cloud.faces)
 
 
+@lru_cache(maxsize=1024)
+def _kept(things: CloudSet, row: int) -> tuple[Mesh, Float[np.ndarray, "M 3"]]:
+    """The thing and the normals of its triangles."""
+    mesh = unit_mesh(things, row)
+    return mesh, areas_and_normals(mesh)[1]
+
+
 def intrinsics(size: tuple[int, int], field: float | int) -> Float[np.ndarray, "3 3"]:
     """Of a picture whose shorter side spans `field` degrees."""
     h, w = size
@@ -79,14 +90,29 @@ def intrinsics(size: tuple[int, int], field: float | int) -> Float[np.ndarray, "
     return np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1]])
 
 
-def around(dice: np.random.Generator, distance: float | int) -> Float[np.ndarray, "3 4"]:
-    """cam_from_thing of a camera that stands anywhere on the upper half of a sphere, uniformly by area."""
-    turn, height = dice.uniform(0, 2 * np.pi), dice.uniform(0, np.sin(np.radians(_STEEPEST)))
+def around(
+    dice: np.random.Generator, distance: float | int, count: int, share: float | int = 1.0
+) -> Float[np.ndarray, "V 3 4"]:
+    """cam_from_thing of cameras on the upper half of a sphere, uniform by area where `share` is 1.
+
+    Otherwise they are moved towards the first one: by angle about the upright, and by height.
+    """
+    top = np.sin(np.radians(_STEEPEST))
+    off = dice.uniform([-np.pi, 0], [np.pi, top], (count, 2))
+    middle = dice.uniform(-np.pi, np.pi)
+    turn = middle + share * off[:, 0]
+    height = off[0, 1] + share * (off[:, 1] - off[0, 1])
     level = np.sqrt(1 - height**2)
-    back = np.array([level * np.sin(turn), height, level * np.cos(turn)])  # from the thing to the camera
-    right = np.array([np.cos(turn), 0.0, -np.sin(turn)])
-    shift = dice.uniform([-_SHIFT, -_SHIFT, -_BEHIND], [_SHIFT, _SHIFT, _BEHIND]) + [0, 0, distance]
-    return np.concatenate([np.stack([right, np.cross(-back, right), -back]), shift[:, None]], 1)
+    back = np.stack([level * np.sin(turn), height, level * np.cos(turn)], 1)  # from the thing to the camera
+    right = np.stack([np.cos(turn), np.zeros(count), -np.sin(turn)], 1)
+    shift = dice.uniform([-_SHIFT, -_SHIFT, -_BEHIND], [_SHIFT, _SHIFT, _BEHIND], (count, 3))
+    return np.concatenate(
+        [
+            np.stack([right, np.cross(-back, right), -back], 1),
+            (shift + [0, 0, distance])[..., None],
+        ],
+        2,
+    )
 
 
 class _Colour:
@@ -103,6 +129,7 @@ class _Colour:
 
 def _shot(
     mesh: Mesh,
+    normals: Float[np.ndarray, "M 3"],
     colour: _Colour,
     size: tuple[int, int],
     field: float,
@@ -123,7 +150,7 @@ def _shot(
     row, column = np.nonzero(inside)
     ray = np.stack([column, row, np.ones_like(row)], -1) @ np.linalg.inv(inner).T
     at = (ray * seen.depth[inside][:, None] - pose[:, 3]) @ pose[:, :3]
-    normal = areas_and_normals(mesh)[1][seen.face[inside]]
+    normal = normals[seen.face[inside]]
     towards = -np.einsum("ij,ij->i", normal @ pose[:, :3].T, ray)
     normal = np.where(towards[:, None] < 0, -normal, normal)  # nobody's meshes are all oriented
     lamp = dice.normal(size=3) + [0, 1, 0]

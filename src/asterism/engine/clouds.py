@@ -55,20 +55,19 @@ class Watcher:
 
 def is_of_clouds(what: str) -> bool:
     """Whether a run folder, or the name of a method, looks at clouds; False for anything else."""
-    return _takes(what) == "Clouds"
+    row = catalogue.entries().get(method_of(what))
+    return row is not None and row.takes == "Clouds"
 
 
-def _takes(what: str) -> str:
-    """What the method of a run, or of that name, takes; empty for neither."""
+def method_of(what: str) -> str:
+    """The name of a run's method; what is no run's folder as it is, and nothing for a damaged run."""
     path = Path(what) / "run.json"
-    name = what
-    if path.is_file():
-        try:
-            name = str(json.loads(path.read_text(encoding="utf-8"))["method"])
-        except (ValueError, KeyError, TypeError):
-            return ""
-    row = catalogue.entries().get(name)
-    return row.takes if row else ""
+    if not path.is_file():
+        return what
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["method"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def watcher(what: str, k: int | None, device: str = "auto") -> Watcher:

@@ -51,6 +51,11 @@ def evaluate_run(
     """
     check_protocol(protocol)
     info = Run(run).info()
+    if info.get("kind") == "clouds":
+        raise RequestError(
+            f"{run}: learned from shapes, which have no labels to measure against; look at what it finds: "
+            f"asterism predict {run} ... --draw seen"
+        )
     view = read_view(Run(run))
     method, skeleton = load_weights(run / "best")
     name = method.name
