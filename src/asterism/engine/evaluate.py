@@ -51,11 +51,7 @@ def evaluate_run(
     """
     check_protocol(protocol)
     info = Run(run).info()
-    if info.get("kind") == "clouds":
-        raise RequestError(
-            f"{run}: learned from shapes, which have no labels to measure against; look at what it finds: "
-            f"asterism predict {run} ... --draw seen"
-        )
+    _check_kind(run, info)
     view = read_view(Run(run))
     method, skeleton = load_weights(run / "best")
     name = method.name
@@ -95,6 +91,14 @@ def evaluate_run(
     report = measure_landmarks(method, untrained, view, images, train, test, info["seed"], device=device)
     alive = health_of(method, look, frames, view, device)
     return about | _short(report) | {"health": alive}
+
+
+def _check_kind(run: Path, info: dict[str, Any]) -> None:
+    if info.get("kind") == "clouds":
+        raise RequestError(
+            f"{run}: learned from shapes, which have no labels to measure against; look at what it finds: "
+            f"asterism predict {run} ... --draw seen"
+        )
 
 
 def _check_names(path: str, given: tuple[str, ...], wanted: tuple[str, ...]) -> None:
