@@ -13,9 +13,7 @@ F64 = torch.float64
 
 
 def board(rows=5, columns=7, square=0.04):
-    y, x = torch.meshgrid(
-        torch.arange(rows, dtype=F64), torch.arange(columns, dtype=F64), indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.arange(rows, dtype=F64), torch.arange(columns, dtype=F64), indexing="ij")
     return torch.stack([x, y, 0 * x], dim=-1).reshape(-1, 3) * square
 
 

@@ -182,9 +182,7 @@ def _by_poses(scene: Scene, views: Views, rows: Cameras, points: Tensor, by_xyz:
         )
 
 
-def _reduced(
-    state: _System, free: Tensor, damping: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _reduced(state: _System, free: Tensor, damping: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The cameras' system without the boards, scaled to a diagonal of one, "n n"; which columns it holds of
     the V * 15; their units; and the boards' inverses "T 6 6" and what joins them, scaled, "T n 6"."""
     v = len(state.cameras)
