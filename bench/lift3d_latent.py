@@ -10,6 +10,7 @@ and of --things of them eight.
     spread     of a point over eight views, in the thing's own coordinates, as a share of its diameter
     sideways   share of the pictures whose direction (front to the left or right) is told right
     supervised the same network, steps and data, told the true semantic points; its direction is the true one
+    axis told  the same run, told the true axis in place of its own: what the points alone are worth
     untrained  a control; "no turn" another: the turn between two views itself
 """
 
@@ -33,7 +34,7 @@ from asterism.engine.weights import load_weights
 from asterism.geometry import affine, rigid
 from asterism.geometry.so3 import angle_between
 from asterism.io.images import write_image
-from asterism.methods.lift3d.latent_3d_keypoints import Latent3dKeypoints, _axis, _in_front, _sideways
+from asterism.methods.lift3d.latent_3d_keypoints import Latent3dKeypoints, _axis, _in_front
 from asterism.types import Images, PosedViews, Skeleton
 from asterism.viz.draw import contact_sheet, fit, moved, points
 
@@ -58,6 +59,11 @@ class KnownSamples(PosedSamples):
         return KnownViews(**fields, points=torch.from_numpy(points).float()[None])
 
 
+def _sideways(ends: Float[Tensor, "B 2 2"]) -> Float[Tensor, " B"]:
+    """1 where the thing looks to the right in the picture, -1 to the left."""
+    return torch.where(ends[:, 0, 0] >= ends[:, 1, 0], 1.0, -1.0)
+
+
 class Supervised(Latent3dKeypoints):
     """The network, told where the points are: squared distances in radii, and the maps' variance."""
 
@@ -68,8 +74,9 @@ class Supervised(Latent3dKeypoints):
         image, inner = batch.image.flatten(0, 1), batch.intrinsics.flatten(0, 1)
         pose = batch.cam_from_thing.flatten(0, 1)
         wanted, ends = _axis(inner, pose), self._ahead(image)
-        own = min(max((self.progress - 0.15) / 0.15, 0.0), 1.0)
-        raw = self._look(image, torch.lerp(_sideways(wanted), _sideways(ends), own))
+        c = self.config
+        own = (float(self.progress) - c.own_from) / (c.own_to - c.own_from)
+        raw = self._look(image, torch.lerp(wanted, ends.detach(), min(max(own, 0.0), 1.0)))
         found = _in_front(raw.xy, raw.depth + self.config.distance, inner)
         true = rigid.apply(pose, batch.points.repeat_interleave(v, 0))
         half = min(self.config.input_size) / 2
@@ -78,9 +85,20 @@ class Supervised(Latent3dKeypoints):
         return {"points": far, "variance": 0.1 * raw.spread.mean() / half**2, "ahead": ahead}
 
 
+class AxisTold(Latent3dKeypoints):
+    """A trained one whose axis is the true one of the pictures it looks at next."""
+
+    ends: Tensor
+
+    def _ahead(self, image: Tensor) -> Tensor:
+        return self.ends
+
+
 def seen(method: Latent3dKeypoints, views: PosedViews) -> tuple[Tensor, Tensor]:
     """Points in each view's camera, "B V K 3", and whether the direction was told right, "B V"."""
     image = views.image.flatten(0, 1)
+    if isinstance(method, AxisTold):
+        method.ends = _axis(views.intrinsics.flatten(0, 1), views.cam_from_thing.flatten(0, 1))
     found = method.predict(Images(image=image, to_source=affine.identity(len(image), like=image)))
     with torch.inference_mode():
         told = _sideways(method._ahead(image))
@@ -171,6 +189,9 @@ def main() -> None:
         assert isinstance(method, Latent3dKeypoints)
         steps = int(run["recipe"]["steps"])
         rows = {f"learned, seed {run['seed']}": judged(kind, method, args.pairs, args.things)}
+        told = AxisTold(method.config)
+        told.load_state_dict(method.state_dict())
+        rows["axis told"] = judged(kind, told, args.pairs, args.things)
         torch.manual_seed(0)
         rows["untrained"] = judged(kind, Latent3dKeypoints(method.config), args.pairs, args.things)
         drawn(record.HERE / f"lift3d_latent_{kind}.png", kind, method)

@@ -17,7 +17,6 @@ from asterism.methods.lift3d.latent_3d_keypoints import (
     _axis,
     _crowded,
     _in_front,
-    _sideways,
 )
 from asterism.types import Images, PosedViews
 
@@ -38,7 +37,8 @@ def test_the_papers_networks_are_as_large_as_the_authors():
     with torch.device("meta"):
         method = Latent3dKeypoints(Latent3dKeypointsConfig())
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
-    assert count["trunk"] + count["places"] + count["depths"] == 420_884
+    more = 3 * 9 * 64  # both ends of the axis in place of one sign: three planes more
+    assert count["trunk"] + count["places"] + count["depths"] == 420_884 + more
     assert count["looks"] + count["ends"] == 103_586
 
 
@@ -46,8 +46,8 @@ def test_a_picture_moved_by_a_cell_moves_the_map_by_a_cell():
     method = made(replace(TINY, strided=2)).eval()
     image = torch.zeros(1, 3, 128, 128)
     image[:, :, 60:66, 62:68] = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(1))
-    one = method.trunk(torch.cat([image, torch.ones(1, 1, 128, 128)], 1))
-    two = method.trunk(torch.cat([image.roll((4, 8), (2, 3)), torch.ones(1, 1, 128, 128)], 1))
+    one = method.trunk(torch.cat([image, torch.ones(1, 4, 128, 128)], 1))
+    two = method.trunk(torch.cat([image.roll((4, 8), (2, 3)), torch.ones(1, 4, 128, 128)], 1))
     torch.testing.assert_close(two[..., 14:19, 15:20], one[..., 13:18, 13:18])
 
 
@@ -60,9 +60,11 @@ def test_an_upright_mirror_has_the_same_middle():
         for layer in other.modules():
             if isinstance(layer, torch.nn.Conv2d):
                 layer.weight.copy_(layer.weight.flip(-1))
+        other.trunk.layers[0].weight[:, [3, 5]] *= -1  # offsets along x
     image = torch.rand(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    told = torch.ones(2, dtype=torch.float64)
-    one, two = method._look(image, told), other._look(image.flip(-1), told)
+    told = torch.tensor([[3.0, 9], [20, 14]], dtype=torch.float64).expand(2, 2, 2)
+    mirrored = torch.stack([31 - told[..., 0], told[..., 1]], -1)
+    one, two = method._look(image, told), other._look(image.flip(-1), mirrored)
     torch.testing.assert_close(two.xy[..., 0], 31 - one.xy[..., 0])
     torch.testing.assert_close(two.xy[..., 1], one.xy[..., 1])
 
@@ -144,16 +146,16 @@ def test_unprojected_is_what_the_camera_saw():
     assert float(angle_between(turn, true[..., :3])) < 1e-3
 
 
-def test_a_thing_looks_to_the_side_of_its_front():
+def test_the_front_is_where_the_thing_looks():
     inner = torch.tensor([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]).expand(2, 3, 3)
     quarter = torch.tensor([[0.0, torch.pi / 2, 0], [0.0, -torch.pi / 2, 0]])
     pose = torch.cat([exp(quarter), torch.tensor([0.0, 0, 30]).expand(2, 3)[..., None]], -1)
     ends = _axis(inner, pose)
-    assert _sideways(ends).tolist() == [-1.0, 1.0]
-    assert ends[0, 0, 0] == pytest.approx(50 - 100 / 30)
+    assert ends[:, 0, 0].tolist() == pytest.approx([50 - 100 / 30, 50 + 100 / 30])
+    assert ends[:, 1, 0].tolist() == pytest.approx([50 + 100 / 30, 50 - 100 / 30])
 
 
-def test_the_true_direction_is_told_less_and_less(monkeypatch):
+def test_the_true_axis_is_told_less_and_less(monkeypatch):
     method, batch = made(), views()
     told, ends = [], method._ahead(batch.image.flatten(0, 1))
     wanted = _axis(batch.intrinsics.flatten(0, 1), batch.cam_from_thing.flatten(0, 1))
@@ -162,10 +164,21 @@ def test_the_true_direction_is_told_less_and_less(monkeypatch):
     for progress in (0.0, TINY.own_from, 0.225, 0.5):
         method.recycle(batch, progress)
         method.loss(batch)
-    true, own = _sideways(wanted), _sideways(ends)
-    assert not torch.equal(true, own)
-    for flag, share in zip(told, (0, 0, 0.5, 1)):
-        torch.testing.assert_close(flag, (1 - share) * true + share * own)
+    for flag, share in zip(told, (0, 0, 0.5, 1), strict=True):
+        torch.testing.assert_close(flag, (1 - share) * wanted + share * ends)
+
+
+def test_maps_may_be_wide_at_first(knowing):
+    method, batch, _ = knowing
+    late = replace(TINY, noise=0.0, sharp_from=0.2, sharp_to=0.6)
+    method.config = late
+    whole, cost = None, []
+    for progress in (1.0, 0.0, 0.2, 0.4, 0.6):
+        method.recycle(batch, progress)
+        now = float(method.loss(batch)["silhouette"])
+        whole = now if whole is None else whole
+        cost.append(now / whole)
+    assert cost == pytest.approx([1, 0, 0, 0.5, 1], abs=1e-6)
 
 
 def test_half_a_turn_has_a_gradient():

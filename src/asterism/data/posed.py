@@ -39,7 +39,6 @@ class PosedSamples:
     distance: float
     seed: int = 0
     views: int = 2
-    widening: int = 0  # epochs in which views come from ever further apart, until they come from anywhere
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,10 +49,9 @@ class PosedSamples:
         dice = np.random.default_rng([self.seed, epoch, row])
         mesh, normal = _kept(self.things, row)
         colour = _Colour(np.random.default_rng([self.seed, row]))
-        share = min(1.0, (epoch + 1) / (self.widening + 1))
         shots = [
             _shot(mesh, normal, colour, self.size, self.field, pose, dice)
-            for pose in around(dice, self.distance, self.views, share)
+            for pose in around(dice, self.distance, self.views)
         ]
         image, inside, inner, pose = (np.stack(part)[None] for part in zip(*shots, strict=True))
         return PosedViews(
@@ -90,18 +88,11 @@ def intrinsics(size: tuple[int, int], field: float | int) -> Float[np.ndarray, "
     return np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1]])
 
 
-def around(
-    dice: np.random.Generator, distance: float | int, count: int, share: float | int = 1.0
-) -> Float[np.ndarray, "V 3 4"]:
-    """cam_from_thing of cameras on the upper half of a sphere, uniform by area where `share` is 1.
-
-    Otherwise they are moved towards the first one: by angle about the upright, and by height.
-    """
+def around(dice: np.random.Generator, distance: float | int, count: int) -> Float[np.ndarray, "V 3 4"]:
+    """cam_from_thing of cameras on the upper half of a sphere, uniform by area."""
     top = np.sin(np.radians(_STEEPEST))
     off = dice.uniform([-np.pi, 0], [np.pi, top], (count, 2))
-    middle = dice.uniform(-np.pi, np.pi)
-    turn = middle + share * off[:, 0]
-    height = off[0, 1] + share * (off[:, 1] - off[0, 1])
+    turn, height = off[:, 0], off[:, 1]
     level = np.sqrt(1 - height**2)
     back = np.stack([level * np.sin(turn), height, level * np.cos(turn)], 1)  # from the thing to the camera
     right = np.stack([np.cos(turn), np.zeros(count), -np.sin(turn)], 1)
