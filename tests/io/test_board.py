@@ -54,7 +54,7 @@ def test_corners_are_the_same_in_any_order_and_read_back_exactly(tmp_path):
     assert again.sizes == ((480, 640), (480, 640)) and np.array_equal(again.xy, table.xy)
     left = without(again, ("cam2",))
     assert left.names == ("cam10",) and left.camera.tolist() == [0, 0]
-    with pytest.raises(BadAnnotation, match="cam10, cam3|cam2, cam10"):
+    with pytest.raises(BadAnnotation, match="the cameras are cam2, cam10"):
         without(again, ("cam3",))
 
 

@@ -2,8 +2,8 @@
 
 `chess:9x6:0.025` has 9 x 6 inner corners, 0.025 apart. `charuco:7x5:0.04:0.03` has 7 x 5 squares of 0.04
 with markers of 0.03, so 6 x 4 inner corners; a fifth word names OpenCV's dictionary (4X4_50 without it).
-Corner k is in row k // columns and column k % columns; x runs along rows, y down, z into the board. The unit of
-the lengths becomes that of the cameras.
+Corner k is in row k // columns and column k % columns; x runs along rows, y down, z into the board. The unit
+of the lengths becomes that of the cameras.
 """
 
 import math
