@@ -18,7 +18,7 @@ from asterism.errors import AsterismError, RequestError
 
 VERBS = (
     *("demo", "discover", "attach", "train", "bootstrap", "predict", "evaluate", "compare"),
-    *("match", "sync", "triangulate", "lift", "pose", "register", "deform", "convert"),
+    *("match", "sync", "calibrate", "triangulate", "lift", "pose", "register", "deform", "convert"),
     *("methods", "info", "doctor"),
 )
 

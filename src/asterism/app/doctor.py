@@ -14,8 +14,12 @@ from pathlib import Path
 from asterism.app import show
 
 _CORE = ("torch", "numpy", "scipy", "PIL", "safetensors", "tqdm", "einops", "jaxtyping", "tyro")
-_DISTRIBUTION = {"PIL": "pillow", "av": "av"}
-_EXTRAS = {"av": ("video", "clips such as mp4 and avi"), "h5py": ("sleap", "labels and predictions in .slp")}
+_DISTRIBUTION = {"PIL": "pillow", "av": "av", "cv2": "opencv-python-headless"}
+_EXTRAS = {
+    "av": ("video", "clips such as mp4 and avi"),
+    "h5py": ("sleap", "labels and predictions in .slp"),
+    "cv2": ("boards", "corners of calibration boards in pictures"),
+}
 _LEAST_TORCH = (2, 10)  # below it, reading a damaged checkpoint may corrupt memory (CVE-2026-24747)
 _LEAST_DISK = 2**30  # a run with its checkpoints and pictures fits in one GiB
 

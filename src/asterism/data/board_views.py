@@ -25,12 +25,12 @@ class Ring:
 
     views: int = 4
     moments: int = 60
-    noise: float = 0.3
-    outliers: float = 0.0  # share of corners that are off by 5 to 60 pixels
+    noise: float | int = 0.3
+    outliers: float | int = 0.0  # share of corners that are off by 5 to 60 pixels
     seed: int = 0
     size: tuple[int, int] = (720, 1280)
-    arc: float = 80.0
-    tilt: float = 0.5  # radians per axis by which the board turns
+    arc: float | int = 80.0
+    tilt: float | int = 0.5  # radians per axis by which the board turns
 
     def cameras(self) -> Cameras:
         """Lenses of several focal lengths; the world is that of the first camera."""
