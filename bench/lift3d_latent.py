@@ -88,17 +88,17 @@ class Supervised(Latent3dKeypoints):
 class AxisTold(Latent3dKeypoints):
     """A trained one whose axis is the true one of the pictures it looks at next."""
 
-    ends: Tensor
+    true_ends: Tensor
 
     def _ahead(self, image: Tensor) -> Tensor:
-        return self.ends
+        return self.true_ends
 
 
 def seen(method: Latent3dKeypoints, views: PosedViews) -> tuple[Tensor, Tensor]:
     """Points in each view's camera, "B V K 3", and whether the direction was told right, "B V"."""
     image = views.image.flatten(0, 1)
     if isinstance(method, AxisTold):
-        method.ends = _axis(views.intrinsics.flatten(0, 1), views.cam_from_thing.flatten(0, 1))
+        method.true_ends = _axis(views.intrinsics.flatten(0, 1), views.cam_from_thing.flatten(0, 1))
     found = method.predict(Images(image=image, to_source=affine.identity(len(image), like=image)))
     with torch.inference_mode():
         told = _sideways(method._ahead(image))
