@@ -21,6 +21,7 @@ CELLS = 8  # a picture is cut into CELLS x CELLS to see what corners cover
 _CAUCHY = 2.3849  # 95 % efficiency under Gaussian noise (Holland, Welsch 1977)
 _MEDIAN = math.sqrt(2 * math.log(2))  # median distance of Gaussian noise in the plane, in sigmas
 _FLOOR = 1e-3  # pixels: corners are never more exact
+_ROUGH = 1e-5  # the relative gain that ends a robust fit: squares on what agrees follow
 _ROUNDS = 4  # of finding the noise and fitting under it
 _WITHIN = 1 / 50  # of the picture's size: corners agree with a pose before the lens is known
 _CAP = 10.0  # pixels from which a corner costs no more, where starts are compared
@@ -246,7 +247,7 @@ def robust(scene: Scene, views: Views, board: Tensor, free: Bool[Tensor, "V 15"]
     """Cauchy's loss, its scale from the noise that is found, again and again."""
     for _ in range(_ROUNDS):
         sigma = noise(calibration.distances(scene, views, board)[views.valid])
-        scene = calibration.adjust(scene, views, board, free, _CAUCHY * sigma)
+        scene = calibration.adjust(scene, views, board, free, _CAUCHY * sigma, least=_ROUGH)
     return scene
 
 

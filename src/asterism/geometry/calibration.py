@@ -21,7 +21,7 @@ from asterism.types import Cameras, Struct
 COLUMNS = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "rx", "ry", "rz", "tx", "ty", "tz")
 LENS, ALL = 9, 15  # columns before the pose, and with it
 _STEPS = 100  # Levenberg-Marquardt steps, at most
-_ENOUGH = 1e-13  # the relative gain of a step that ends the search
+ENOUGH = 1e-13  # the relative gain of a step that ends the search
 _BEHIND = 1e6  # squared pixels that a corner behind its camera costs
 
 
@@ -49,10 +49,12 @@ def adjust(
     board: Float[Tensor, "K 3"],
     free: Bool[Tensor, "V 15"],
     scale: float | int,
+    *,
+    least: float = ENOUGH,
 ) -> Scene:
     """The scene of least loss: Cauchy's of this scale in pixels, or squares where `scale` is infinite.
 
-    Boards always move. Where nothing fixes the world (no camera's pose held) the result drifts: hold one.
+    Ends when a step wins less than the share `least` of the loss. Boards always move. Where nothing fixes the world (no camera's pose held) the result drifts: hold one.
     """
     state = _system(scene, views, board, scale)
     damping = 1e-3  # Marquardt's start, SIAM 1963
@@ -60,15 +62,13 @@ def adjust(
         step, turn = _step(state, free, damping)
         trial = _moved(scene, step, turn)
         new = _system(trial, views, board, scale)
-        if new.cost < state.cost:
-            gain = float((state.cost - new.cost) / state.cost)
+        gain = float((state.cost - new.cost) / state.cost.clamp_min(1e-300))
+        if gain > 0:
             scene, state, damping = trial, new, max(damping / 10, 1e-12)
-            if gain < _ENOUGH:
-                break
         else:
             damping *= 10
-            if damping > 1e8:
-                break
+        if abs(gain) < least or damping > 1e8:
+            break
     return scene
 
 
