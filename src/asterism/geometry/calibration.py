@@ -54,7 +54,8 @@ def adjust(
 ) -> Scene:
     """The scene of least loss: Cauchy's of this scale in pixels, or squares where `scale` is infinite.
 
-    Ends when a step wins less than the share `least` of the loss. Boards always move. Where nothing fixes the world (no camera's pose held) the result drifts: hold one.
+    Ends when a step wins less than the share `least` of the loss. Boards always move. Where nothing fixes
+    the world (no camera's pose held) the result drifts: hold one.
     """
     state = _system(scene, views, board, scale)
     damping = 1e-3  # Marquardt's start, SIAM 1963
