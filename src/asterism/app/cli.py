@@ -18,7 +18,18 @@ from asterism.errors import AsterismError, RequestError
 
 VERBS = (
     *("demo", "discover", "attach", "train", "bootstrap", "predict", "evaluate", "compare"),
-    *("match", "sync", "calibrate", "triangulate", "lift", "pose", "register", "deform", "convert"),
+    *(
+        "match",
+        "sync",
+        "annotate",
+        "calibrate",
+        "triangulate",
+        "lift",
+        "pose",
+        "register",
+        "deform",
+        "convert",
+    ),
     *("methods", "info", "doctor"),
 )
 
